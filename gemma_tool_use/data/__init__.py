@@ -1,0 +1,1 @@
+"""Rows to conversations to batches: sources, filters, synthesis and the Grain pipeline."""

@@ -1,0 +1,1 @@
+"""Scores of replies against what was expected."""

@@ -1,0 +1,1 @@
+"""Replies from a model: sampling with a KV cache."""

@@ -1,0 +1,1 @@
+"""Base weights in: checkpoint readers, one name table, LoRA attachment and adapters."""

@@ -1,0 +1,1 @@
+"""LoRA fine-tuning: configuration, loss, optimizer, the trainer and the run folder."""
