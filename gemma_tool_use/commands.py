@@ -1,0 +1,37 @@
+"""Runs a command the way a shell expects: a user's mistake is one message and exit code 2, never a traceback.
+
+if __name__ == "__main__":
+    sys.exit(run(main))
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from gemma_tool_use.errors import GemmaToolUseError
+
+EXIT_OK, EXIT_BLOCKED, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 0, 1, 2, 130, 141
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+def run(main: Main, argv: Sequence[str] | None = None) -> int:
+    """Calls `main(argv)` and returns its exit code.
+
+    A `GemmaToolUseError` is printed on stderr and gives 2, Ctrl-C gives 130, and a reader that closed the pipe
+    (`gemma-tool-use show ... | head`) gives 141. Anything else is a bug of ours and keeps its traceback.
+    """
+    try:
+        code = main(argv)
+        sys.stdout.flush()
+        return code
+    except GemmaToolUseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at exit; without a place to write to it would print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
