@@ -1,0 +1,110 @@
+"""The only reader of environment variables and of the `.env` file. Only commands import it.
+
+    settings = load_settings()
+    export_to_libraries(settings)          # before huggingface_hub or kagglehub is imported
+    settings.hf_token                      # Secret(set): prints no value anywhere
+    settings.hf_token.reveal()             # "hf_..."
+
+A variable of the environment wins over the same line in `.env` of the working directory. `.env.example` lists them all.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import dotenv
+
+from gemma_tool_use.errors import ConfigError
+
+CACHE_VARIABLE = "GEMMA_TOOL_USE_CACHE"
+SECRET_VARIABLES = ("KAGGLE_USERNAME", "KAGGLE_KEY", "HF_TOKEN", "WANDB_API_KEY")
+VARIABLES = (*SECRET_VARIABLES, "HF_ENDPOINT", CACHE_VARIABLE)
+
+
+class Secret:
+    """A value that no log, config or exception shows: its text forms say only that it is set, and JSON refuses it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself, for the call that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(set)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Secret is not written anywhere")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says. Everything is optional.
+
+    Attributes:
+      kaggle_username: user name of the Kaggle API.
+      kaggle_key: key of the Kaggle API.
+      hf_token: Hugging Face access token.
+      wandb_api_key: Weights & Biases key.
+      hf_endpoint: address of a Hugging Face mirror; None is the public hub.
+      cache_dir: where converted weights and downloads of this project are kept.
+    """
+
+    kaggle_username: Secret | None = None
+    kaggle_key: Secret | None = None
+    hf_token: Secret | None = None
+    wandb_api_key: Secret | None = None
+    hf_endpoint: str | None = dataclasses.field(default=None, repr=False)
+    cache_dir: Path
+
+
+def load_settings(env_file: Path = Path(".env"), environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads the environment (`environ`, by default that of the process) over the lines of `env_file`, if it exists.
+
+    Raises:
+      ConfigError: lists every value that cannot be right, without showing any.
+    """
+    values = _env_file_values(env_file)
+    values.update({name: value for name, value in (os.environ if environ is None else environ).items() if value})
+    found = {name: values[name].strip() for name in VARIABLES if values.get(name, "").strip()}
+    problems = [f"{name} contains white space" for name in SECRET_VARIABLES if len(found.get(name, "x").split()) != 1]
+    endpoint = found.get("HF_ENDPOINT")
+    if endpoint is not None and not endpoint.startswith(("https://", "http://")):
+        problems.append("HF_ENDPOINT must start with https:// or http://")
+    if problems:
+        raise ConfigError(f"{'; '.join(problems)}. Correct it in the environment or in {env_file} (see .env.example).")
+    cache = found.get(CACHE_VARIABLE) or Path(values.get("XDG_CACHE_HOME") or "~/.cache") / "gemma-tool-use"
+    secrets = {name.lower(): Secret(found[name]) for name in SECRET_VARIABLES if name in found}
+    return Settings(**secrets, hf_endpoint=endpoint, cache_dir=Path(cache).expanduser().absolute())
+
+
+def export_to_libraries(settings: Settings) -> None:
+    """Puts what `.env` added into the environment of the process, where the hub libraries look for it.
+
+    huggingface_hub reads `HF_ENDPOINT` while it is imported, so call this first. What is already set stays.
+    """
+    for name in VARIABLES:
+        value = getattr(settings, name.lower(), None)
+        if value is not None:
+            os.environ.setdefault(name, value.reveal() if isinstance(value, Secret) else value)
+
+
+def _env_file_values(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    try:
+        # Without interpolation a key that contains `$` stays as it is.
+        lines = dotenv.dotenv_values(path, interpolate=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({type(error).__name__}); it must be a UTF-8 text file") from None
+    return {name: value for name, value in lines.items() if value}
