@@ -1,0 +1,223 @@
+"""Synthetic tool-use conversations: deterministic, schema-valid, every argument value copied from the request.
+
+    generate(count=1, seed=0)[0]   ->   id "synthetic:train:0:0:one_call:get_weather.4"
+        user:       "Tell me the weather for Oslo."
+        assistant:  get_weather(location="Oslo")
+
+Five kinds of rows (`KINDS`). Row i depends on seed, split and i only, never on `count`. The splits share no wording,
+and about half of the held-out values are unseen in training. An id ends with the kind and the wording used.
+"""
+
+import dataclasses
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
+
+from gemma_tool_use.conversation import Conversation, Message, ToolSpec
+from gemma_tool_use.data.synthetic_skill import Skill, pick
+from gemma_tool_use.data.synthetic_talk import FACTS, FIRST_NAMES, TALK
+from gemma_tool_use.data.synthetic_tools import BUILTIN_SKILLS
+from gemma_tool_use.data.synthetic_values import Split
+from gemma_tool_use.data.synthetic_wordings import JOINS
+from gemma_tool_use.errors import ConfigError, suggest
+
+SOURCE = "synthetic"
+KINDS: Mapping[str, float] = {
+    "one_call": 0.45,
+    "several_calls": 0.15,
+    "no_call": 0.15,
+    "missing_argument": 0.1,
+    "tool_result": 0.15,
+}
+MOST_TOOLS = 3
+TALK_SHARE, FACT_SHARE = 0.4, 0.2  # of no_call rows; the rest asks for a tool that is not offered
+PAIR_SHARE = 0.3  # of several_calls rows: two calls of one tool
+_GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly: any 100 rows hold each kind at its share
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Draft:
+    """A row before tools are offered: messages, tools that must be offered, tools that must not."""
+
+    messages: tuple[Message, ...]
+    wording: str
+    used: tuple[ToolSpec, ...] = ()
+    barred: frozenset[str] = frozenset()
+
+
+_Writer = Callable[[random.Random, Split, Sequence[Skill]], _Draft]
+
+
+def generate(
+    *,
+    count: int,
+    seed: int,
+    split: Split = "train",
+    kinds: Mapping[str, float] | None = None,
+) -> list[Conversation]:
+    """`count` conversations about the built-in tools.
+
+    Args:
+      count: number of rows.
+      seed: rows of different seeds differ.
+      split: "heldout" uses wordings that "train" never uses.
+      kinds: weight per kind, need not add up to 1. By default `KINDS`.
+
+    Raises:
+      ConfigError: a kind that does not exist or that the tools cannot express, a bad weight, count or split.
+    """
+    if count < 0:
+        raise ConfigError(f"count is {count}, expected 0 or more")
+    if split not in get_args(Split):
+        raise ConfigError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
+    skills = BUILTIN_SKILLS
+    weights = _checked_weights(kinds, skills)
+    return [_row(index, seed, split, weights, skills) for index in range(count)]
+
+
+def kind_of(conversation: Conversation) -> str:
+    """The kind of a synthetic row: `"synthetic:train:0:17:one_call:calculate.3"` gives `"one_call"`.
+
+    Raises:
+      ConfigError: the id is not that of a synthetic row.
+    """
+    parts = conversation.id.split(":")
+    if len(parts) != 6 or parts[0] != SOURCE or parts[4] not in KINDS:
+        raise ConfigError(
+            f"{conversation.id!r} is not the id of a synthetic row (synthetic:SPLIT:SEED:INDEX:KIND:WORDING)"
+        )
+    return parts[4]
+
+
+def usable_kinds(skills: Sequence[Skill]) -> dict[str, float]:
+    """`KINDS` without those that the tools cannot express: no parameter required, or only one tool without any."""
+    missing = any(skill.can_miss for skill in skills)
+    return {kind: weight for kind, weight in KINDS.items() if kind != "missing_argument" or missing}
+
+
+def _checked_weights(kinds: Mapping[str, float] | None, skills: Sequence[Skill]) -> dict[str, float]:
+    usable = usable_kinds(skills)
+    if kinds is None:
+        return usable
+    problems = [f"unknown kind {kind!r}. {suggest(kind, KINDS)}" for kind in kinds if kind not in KINDS]
+    problems += [f"weight of {kind} is {weight}, expected >= 0" for kind, weight in kinds.items() if not weight >= 0]
+    problems += [
+        f"kind {kind} is not possible with these tools: none requires a parameter"
+        for kind, weight in kinds.items()
+        if kind in KINDS and kind not in usable and weight > 0
+    ]
+    if not problems and not sum(kinds.values()) > 0:
+        problems = ["the weights of the kinds add up to 0"]
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return {kind: weight for kind, weight in kinds.items() if weight > 0}
+
+
+def _row(index: int, seed: int, split: Split, weights: Mapping[str, float], skills: Sequence[Skill]) -> Conversation:
+    rng = random.Random(f"{seed}:{split}:{index}")
+    kind = _kind_at((index + 1 + seed) * _GOLDEN % 1, weights)
+    draft = _WRITERS[kind](rng, split, skills)
+    return Conversation(
+        id=f"{SOURCE}:{split}:{seed}:{index}:{kind}:{draft.wording}",
+        source=SOURCE,
+        tools=_offered(rng, draft, skills),
+        messages=draft.messages,
+    )
+
+
+def _kind_at(position: float, weights: Mapping[str, float]) -> str:
+    remaining = position * sum(weights.values())
+    for kind, weight in weights.items():
+        remaining -= weight
+        if remaining < 0:
+            return kind
+    return list(weights)[-1]  # rounding of the sum
+
+
+def _offered(rng: random.Random, draft: _Draft, skills: Sequence[Skill]) -> tuple[ToolSpec, ...]:
+    """The used tools and some others, at most three, in random order."""
+    used = list(dict.fromkeys(tool.name for tool in draft.used))
+    others = [skill.spec for skill in skills if skill.spec.name not in draft.barred and skill.spec.name not in used]
+    total = max(rng.randint(1, MOST_TOOLS), len(used))
+    offered = [*{tool.name: tool for tool in draft.used}.values()]
+    offered += rng.sample(others, min(total - len(used), len(others)))
+    rng.shuffle(offered)
+    return tuple(offered)
+
+
+def _one_call(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Draft:
+    skill = rng.choice(skills)
+    request = skill.request(rng, split)
+    messages = (Message(role="user", content=request.text), Message(role="assistant", calls=request.calls))
+    return _Draft(messages=messages, wording=request.wording, used=(skill.spec,))
+
+
+def _several_calls(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Draft:
+    one = rng.choice(skills)
+    pair = one.pair(rng, split) if rng.random() < PAIR_SHARE else None
+    if pair is not None:
+        used, text, calls, wording = (one.spec,), pair.text, pair.calls, f"pair+{pair.wording}"
+    else:
+        other = rng.choice([skill for skill in skills if skill is not one] or skills)
+        first, second = one.clause(rng, split), other.clause(rng, split)
+        index, join = pick(rng, JOINS[split])
+        a, b = first.text, second.text
+        text = join.format(a=a, b=b, A=a[0].upper() + a[1:], B=b[0].upper() + b[1:])
+        used, calls = (one.spec, other.spec), first.calls + second.calls
+        wording = f"join.{index}+{first.wording}+{second.wording}"
+    messages = (Message(role="user", content=text), Message(role="assistant", calls=calls))
+    return _Draft(messages=messages, wording=wording, used=used)
+
+
+def _no_call(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Draft:
+    share = rng.random()
+    builtin = skills is BUILTIN_SKILLS
+    skill = rng.choice(skills)
+    barred = frozenset(s.spec.name for s in skills if s is skill or skill.confusable(s.spec))
+    if TALK_SHARE <= share < TALK_SHARE + FACT_SHARE and builtin:
+        table = rng.choice(FACTS)
+        entry = table.entries.draw(rng, split)
+        index, question = pick(rng, table.questions(split))
+        user, reply = question.format(x=entry.text), table.reply.format(x=entry.text, y=entry.truth)
+        wording, barred = f"fact.{FACTS.index(table)}.{index}", frozenset({"search_web"})
+    elif share < TALK_SHARE + FACT_SHARE or len(barred) == len(skills):
+        index, (user, reply) = pick(rng, TALK[split])
+        name = FIRST_NAMES.draw(rng, split).text
+        user, reply, wording, barred = user.format(name=name), reply.format(name=name), f"talk.{index}", frozenset()
+    else:
+        request = skill.request(rng, split)
+        user, reply, wording = request.text, skill.refusal(rng), f"absent+{request.wording}"
+    messages = (Message(role="user", content=user), Message(role="assistant", content=reply))
+    return _Draft(messages=messages, wording=wording, barred=barred)
+
+
+def _missing_argument(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Draft:
+    skill = rng.choice([skill for skill in skills if skill.can_miss])
+    incomplete = skill.incomplete(rng, split)
+    messages = (
+        Message(role="user", content=incomplete.text),
+        Message(role="assistant", content=incomplete.question),
+    )
+    return _Draft(messages=messages, wording=incomplete.wording, used=(skill.spec,))
+
+
+def _tool_result(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Draft:
+    skill = rng.choice(skills)
+    request = skill.request(rng, split)
+    result, reply = skill.answer(rng, request)
+    messages = (
+        Message(role="user", content=request.text),
+        Message(role="assistant", calls=request.calls),
+        Message(role="tool", content=result, name=skill.spec.name),
+        Message(role="assistant", content=reply),
+    )
+    return _Draft(messages=messages, wording=request.wording, used=(skill.spec,))
+
+
+_WRITERS: Mapping[str, _Writer] = {
+    "one_call": _one_call,
+    "several_calls": _several_calls,
+    "no_call": _no_call,
+    "missing_argument": _missing_argument,
+    "tool_result": _tool_result,
+}
