@@ -1,0 +1,105 @@
+"""Cross-entropy over a 262,144-token vocabulary, only where `loss_mask` says so.
+
+In Gemma 3 270M the vocabulary projection is 63 % of the arithmetic, and nine tenths of a tool-calling row are prompt. So
+logits are computed for the trained positions alone, `CHUNK` rows at a time, and the gradient of the hidden states is
+formed in the same sweep, as softmax(logits) @ table - table[target]: no one-hot, never [batch, length, vocabulary].
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+# Positions per sweep: 128 x 262,144 float32 logits are 134 MB.
+CHUNK = 128
+
+
+@jax.custom_vjp
+def cross_entropy_sum(hidden: jax.Array, table: jax.Array, targets: jax.Array, mask: jax.Array) -> jax.Array:
+    """Sum of the negative log-likelihoods of the masked targets.
+
+    The number of sweeps follows the number of masked positions at run time, so any mask costs one compilation. The
+    embedding table is taken as frozen: its gradient is zero.
+
+    Args:
+      hidden: [positions, width] final hidden states.
+      table: [vocabulary, width] embedding, tied to the output projection.
+      targets: int32 [positions].
+      mask: bool [positions], True where the target contributes.
+
+    Returns:
+      float32 scalar, in nats.
+    """
+    return _sweep(hidden, table, targets, mask)[0]
+
+
+def _sweep(
+    hidden: jax.Array, table: jax.Array, targets: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """(sum of losses, its gradient with respect to `hidden`)."""
+    positions = hidden.shape[0]
+    order = jnp.argsort(~mask, stable=True)  # masked positions first
+    padding = (0, -positions % CHUNK)
+    weight = jnp.pad(mask[order], padding).astype(jnp.float32)
+    order = jnp.pad(order, padding)
+
+    def body(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        total, gradient = carry
+        index = jax.lax.dynamic_slice_in_dim(order, i * CHUNK, CHUNK)
+        active = jax.lax.dynamic_slice_in_dim(weight, i * CHUNK, CHUNK)
+        target = targets[index]
+        logits = jnp.einsum("pd,vd->pv", hidden[index], table, preferred_element_type=jnp.float32)
+        log_normalizer = jax.nn.logsumexp(logits, axis=-1)
+        target_logit = jnp.take_along_axis(logits, target[:, None], axis=-1)[:, 0]
+        probabilities = (jnp.exp(logits - log_normalizer[:, None]) * active[:, None]).astype(table.dtype)
+        step = jnp.einsum("pv,vd->pd", probabilities, table, preferred_element_type=jnp.float32)
+        step -= table[target].astype(jnp.float32) * active[:, None]
+        return total + jnp.sum((log_normalizer - target_logit) * active), gradient.at[index].add(step)
+
+    sweeps = (jnp.sum(mask) + CHUNK - 1) // CHUNK
+    zero = jnp.zeros((), jnp.float32), jnp.zeros(hidden.shape, jnp.float32)
+    return jax.lax.fori_loop(0, sweeps, body, zero)
+
+
+def _forward(hidden: jax.Array, table: jax.Array, targets: jax.Array, mask: jax.Array) -> tuple[jax.Array, Any]:
+    total, gradient = _sweep(hidden, table, targets, mask)
+    return total, (gradient.astype(hidden.dtype), table)
+
+
+def _backward(residuals: Any, cotangent: jax.Array) -> tuple[jax.Array, jax.Array, None, None]:
+    gradient, table = residuals
+    return gradient * cotangent.astype(gradient.dtype), jnp.zeros_like(table), None, None
+
+
+cross_entropy_sum.defvjp(_forward, _backward)
+
+
+def token_loss_sum(model: Any, tokens: jax.Array, loss_mask: jax.Array) -> jax.Array:
+    """Summed next-token loss of one batch of right-padded rows.
+
+    Position t predicts token t + 1, and counts when `loss_mask[t + 1]` is True. Padding needs no attention mask of its own:
+    it stands behind every real token, so a causal mask hides it.
+
+    Args:
+      model: a Tunix Gemma 3 with or without LoRA; called once.
+      tokens: int32 [batch, length].
+      loss_mask: bool [batch, length].
+
+    Returns:
+      float32 scalar: the sum over the trained tokens, to be divided by their number.
+    """
+    batch, length = tokens.shape
+    positions = jnp.broadcast_to(jnp.arange(length), (batch, length))
+    causal = jnp.broadcast_to(jnp.tril(jnp.ones((length, length), bool)), (batch, length, length))
+    hidden = hidden_states(model, tokens, positions, causal)
+    targets = jnp.roll(tokens, -1, axis=1)
+    mask = jnp.roll(loss_mask, -1, axis=1).at[:, -1].set(False)
+    table = jax.lax.stop_gradient(model.embedder.input_embedding[...])
+    return cross_entropy_sum(hidden.reshape(batch * length, -1), table, targets.reshape(-1), mask.reshape(-1))
+
+
+def hidden_states(model: Any, tokens: jax.Array, positions: jax.Array, attention_mask: jax.Array) -> jax.Array:
+    """Final hidden states [batch, length, width]. The logits that the call also returns are unused, so XLA drops them."""
+    model(tokens, positions, None, attention_mask, output_hidden_states=True)
+    return nnx.pop(model, nnx.Intermediate)["all_hidden_states"].get_value()[0]
