@@ -4,8 +4,8 @@
     download_kaggle("google/gemma-3/flax/gemma-3-270m-it", known)              # folder in kagglehub's cache
 
 The hubs' own libraries do the transfer, cache the files, resume a broken download and check sizes. They read
-`HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT`, `KAGGLE_USERNAME`, `KAGGLE_KEY` and `KAGGLEHUB_CACHE` from the environment, which is
-why they are imported only when needed: after a command has read its settings.
+`HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT`, `KAGGLE_USERNAME`, `KAGGLE_KEY` and `KAGGLEHUB_CACHE` from the environment: the reason
+why they are imported only when needed, after a command has read its settings.
 """
 
 import errno

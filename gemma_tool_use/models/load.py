@@ -69,6 +69,7 @@ def load_base(
 ) -> "Gemma3":
     """Tunix's Gemma 3 with the weights of `local` in `dtype`, on the default device or laid out over `mesh`.
 
+    `mesh` has the axes "fsdp" and "tp" with `AxisType.Auto`, which Tunix's Gemma 3 is written for.
     Each array goes to its device as soon as it is read, so the host holds little more than one copy of the model.
     Raises what `load_params` raises.
     """
