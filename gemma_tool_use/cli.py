@@ -8,6 +8,7 @@ $ gemma-tool-use train --help
 import dataclasses
 import importlib
 import sys
+import types
 from collections.abc import Sequence
 
 from gemma_tool_use import __version__
@@ -71,9 +72,18 @@ def _dispatch(argv: Sequence[str] | None) -> int:
         case [name, *_] if name not in COMMANDS:
             raise ConfigError(f"{name!r} is not a command of {PROG}. {suggest(name, COMMANDS)}")
         case [name, *rest]:
-            return importlib.import_module(COMMANDS[name].module).main(rest)
+            return _import(COMMANDS[name].module).main(rest)
         case _:
             raise AssertionError("every list is covered above")
+
+
+def _import(module: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "gemma_tool_use":
+            raise
+        raise ConfigError(f"{error.name} is not installed: uv sync, or pip install -r requirements.txt") from error
 
 
 if __name__ == "__main__":
