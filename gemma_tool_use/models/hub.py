@@ -3,9 +3,9 @@
     download_hf("google/gemma-3-270m-it", None, None, known)                   # folder in Hugging Face's cache
     download_kaggle("google/gemma-3/flax/gemma-3-270m-it", known)              # folder in kagglehub's cache
 
-The hubs' own libraries do the transfer, cache the files, resume a broken download and check sizes. They read
-`HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT`, `KAGGLE_USERNAME`, `KAGGLE_KEY` and `KAGGLEHUB_CACHE` from the environment: the reason
-why they are imported only when needed, after a command has read its settings.
+The hubs' own libraries do the transfer, cache the files, resume a broken download and check sizes. They take tokens,
+cache folders and endpoints (`HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT`, `KAGGLE_USERNAME`, `KAGGLE_KEY`, `KAGGLEHUB_CACHE`)
+from the environment when imported, so they are imported only when needed: after a command has read its settings.
 """
 
 import errno
