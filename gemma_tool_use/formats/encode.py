@@ -25,7 +25,7 @@ from gemma_tool_use.formats.tokenizer import Tokenizer
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
-    """One sequence: `tokens` int32 [length] and `loss_mask` bool [length], True where a token contributes to the loss."""
+    """One sequence: `tokens` int32 [length] and `loss_mask` bool [length], True where a token adds to the loss."""
 
     tokens: np.ndarray
     loss_mask: np.ndarray

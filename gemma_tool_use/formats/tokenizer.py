@@ -25,7 +25,6 @@ import tokenizers
 
 from gemma_tool_use.errors import CheckpointError, DataError, FileError
 from gemma_tool_use.formats import sentencepiece_model as spm
-from gemma_tool_use.gguf_file import GgufFile
 
 FILE_NAMES = ("tokenizer.model", "tokenizer.json")
 """What `load_tokenizer` looks for in a folder, the first found wins."""
@@ -128,7 +127,7 @@ class Tokenizer(abc.ABC):
 class SentencePieceTokenizer(Tokenizer):
     """The pieces of a `tokenizer.model` or a GGUF, run by SentencePiece."""
 
-    def __init__(self, model: spm.SentencePieceModel, where: str):
+    def __init__(self, model: spm.SentencePieceModel, where: Path):
         pieces = model.pieces
         symbols = [id for id, kind in enumerate(model.types) if kind in (spm.UNKNOWN, spm.CONTROL, spm.USER_DEFINED)]
         control_ids = _control_ids(pieces, symbols, where)
@@ -141,7 +140,7 @@ class SentencePieceTokenizer(Tokenizer):
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=plain.to_bytes())
         except RuntimeError as error:
-            raise _unusable(where, f"SentencePiece refuses it ({error})") from error
+            raise spm.unusable(where, f"SentencePiece refuses it ({error})") from error
         super().__init__(pieces=pieces, control_ids=control_ids)
 
     def _encode(self, text: str) -> list[int]:
@@ -152,10 +151,11 @@ class HuggingFaceTokenizer(Tokenizer):
     """A `tokenizer.json`, run by the tokenizers library."""
 
     def __init__(self, path: Path):
+        data = _read(path)
         try:
-            fast = tokenizers.Tokenizer.from_file(str(path))
+            fast = tokenizers.Tokenizer.from_buffer(data)
         except Exception as error:  # the library raises this very class for whatever is wrong with the file
-            raise _unusable(path, f"it is damaged or no tokenizer.json: {error}") from error
+            raise spm.unusable(path, f"it is damaged or no tokenizer.json: {error}") from error
         # A saved training set-up may carry both; they would cut or pad every text silently.
         fast.no_truncation()
         fast.no_padding()
@@ -164,7 +164,7 @@ class HuggingFaceTokenizer(Tokenizer):
         size = fast.get_vocab_size(with_added_tokens=False)
         pieces = [fast.id_to_token(id) for id in range(size)]
         if None in pieces:
-            raise _unusable(path, f"it has no piece for the id {pieces.index(None)}")
+            raise spm.unusable(path, f"it has no piece for the id {pieces.index(None)}")
         control_ids = _control_ids(pieces, [id for id in added if id < size], path)
         fast.add_special_tokens(
             [
@@ -178,7 +178,7 @@ class HuggingFaceTokenizer(Tokenizer):
         super().__init__(pieces=pieces, control_ids=control_ids)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._fast.encode_special_tokens = True  # lost when the library's object travels to a worker process
 
     def _encode(self, text: str) -> list[int]:
@@ -198,16 +198,15 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     if path.is_dir():
         path = _find(path)
     if path.suffix == ".gguf":
-        tokenizer: Tokenizer = SentencePieceTokenizer(_model_in_gguf(path), str(path))
+        tokenizer: Tokenizer = SentencePieceTokenizer(spm.SentencePieceModel.from_gguf(path), path)
     elif path.suffix == ".json":
-        _read(path)
         tokenizer = HuggingFaceTokenizer(path)
     elif path.suffix == ".model":
-        tokenizer = SentencePieceTokenizer(spm.SentencePieceModel.from_bytes(_read(path), str(path)), str(path))
+        tokenizer = SentencePieceTokenizer(spm.SentencePieceModel.from_bytes(_read(path), path), path)
     else:
         raise CheckpointError(f"{path} is no tokenizer: expected tokenizer.model, tokenizer.json or a .gguf file")
     if tokenizer.decode(tokenizer.encode(_PROBE)) != _PROBE:
-        raise _unusable(path, "it changes text (a Gemma tokenizer gives every space and character back)")
+        raise spm.unusable(path, "it changes text (a Gemma tokenizer gives every space and character back)")
     return tokenizer
 
 
@@ -237,45 +236,14 @@ def _read(path: Path) -> bytes:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _model_in_gguf(path: Path) -> spm.SentencePieceModel:
-    """A SentencePiece model from the metadata of a GGUF; keys as in the GGUF specification, section Tokenizer."""
-    metadata = GgufFile(path).metadata
-    kind = metadata.get("tokenizer.ggml.model")
-    if kind != "llama":
-        raise _unusable(path, f"tokenizer.ggml.model is {kind!r}, where a Gemma file says 'llama' (SentencePiece)")
-    keys = ("tokens", "scores", "token_type")
-    pieces, scores, types = (metadata.get(f"tokenizer.ggml.{key}") for key in keys)
-    if pieces is None or scores is None or types is None or not len(pieces) == len(scores) == len(types):
-        raise _unusable(path, "tokenizer.ggml.tokens, .scores and .token_type are missing or differ in length")
-    types = types.tolist()
-    if not all(spm.NORMAL <= kind <= spm.BYTE for kind in set(types)):
-        raise _unusable(path, "tokenizer.ggml.token_type holds a type outside 1..6")
-    # Converters write the symbols that are runs of spaces with real spaces, all other pieces with the mark.
-    pieces = [piece.replace(" ", spm.SPACE_MARK) if " " in piece else piece for piece in pieces]
-    # By text, not by tokenizer.ggml.eos_token_id: chat models put <end_of_turn> there.
-    ids = {name: _id_of(f"<{name}>", pieces, path) for name in ("unk", "bos", "eos", "pad")}
-    settings = spm.gemma_settings(**ids, pieces=pieces)
-    return spm.SentencePieceModel(pieces=pieces, scores=scores.tolist(), types=types, settings=settings)
-
-
-def _id_of(text: str, pieces: Sequence[str], where: str | Path) -> int:
-    if text not in pieces:
-        raise _unusable(where, f"the piece {text} is missing")
-    return pieces.index(text)
-
-
-def _control_ids(pieces: Sequence[str], symbols: Iterable[int], where: str | Path) -> dict[str, int]:
+def _control_ids(pieces: Sequence[str], symbols: Iterable[int], where: Path) -> dict[str, int]:
     control_ids = {pieces[id]: id for id in sorted(symbols) if not _is_plain(pieces[id])}
     missing = [text for text in _REQUIRED if text not in control_ids]
     if missing:
         found = f"its {len(pieces):,} pieces lack {', '.join(missing)}"
-        raise _unusable(where, f"{found}, so it is not the tokenizer of a Gemma chat model")
+        raise spm.unusable(where, f"{found}, so it is not the tokenizer of a Gemma chat model")
     return control_ids
 
 
 def _is_plain(symbol: str) -> bool:
     return symbol in _HTML_TAGS or not symbol.strip("\n\t " + spm.SPACE_MARK)
-
-
-def _unusable(where: str | Path, why: str) -> CheckpointError:
-    return CheckpointError(f"{where} is not usable as a Gemma tokenizer: {why}; take the file of google/gemma-3-270m")

@@ -1,0 +1,1 @@
+"""Stands here so that pytest puts this folder on the import path: tests share the helper modules beside it."""
