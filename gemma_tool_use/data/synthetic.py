@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
 from gemma_tool_use.conversation import Conversation, Message, ToolSpec
-from gemma_tool_use.data.synthetic_skill import Skill, pick
+from gemma_tool_use.data.synthetic_schema import schema_skills
+from gemma_tool_use.data.synthetic_skill import Request, Skill, pick
 from gemma_tool_use.data.synthetic_talk import FACTS, FIRST_NAMES, TALK
 from gemma_tool_use.data.synthetic_tools import BUILTIN_SKILLS
 from gemma_tool_use.data.synthetic_values import Split
@@ -54,23 +55,26 @@ def generate(
     seed: int,
     split: Split = "train",
     kinds: Mapping[str, float] | None = None,
+    tools: Sequence[ToolSpec] | None = None,
 ) -> list[Conversation]:
-    """`count` conversations about the built-in tools.
+    """`count` conversations about the built-in tools, or about `tools` (then worded from their schemas).
 
     Args:
       count: number of rows.
       seed: rows of different seeds differ.
       split: "heldout" uses wordings that "train" never uses.
-      kinds: weight per kind, need not add up to 1. By default `KINDS`.
+      kinds: weight per kind, need not add up to 1. By default `KINDS`, less what `tools` cannot express.
+      tools: specs to write rows about, instead of the built-in ones.
 
     Raises:
       ConfigError: a kind that does not exist or that the tools cannot express, a bad weight, count or split.
+      DataError: `tools` is empty, or a required parameter has a schema that no plain text value can fill.
     """
     if count < 0:
         raise ConfigError(f"count is {count}, expected 0 or more")
     if split not in get_args(Split):
         raise ConfigError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
-    skills = BUILTIN_SKILLS
+    skills = BUILTIN_SKILLS if tools is None else schema_skills(tools)
     weights = _checked_weights(kinds, skills)
     return [_row(index, seed, split, weights, skills) for index in range(count)]
 
@@ -81,7 +85,7 @@ def kind_of(conversation: Conversation) -> str:
     Raises:
       ConfigError: the id is not that of a synthetic row.
     """
-    parts = conversation.id.split(":")
+    parts = conversation.id.split(":", 5)
     if len(parts) != 6 or parts[0] != SOURCE or parts[4] not in KINDS:
         raise ConfigError(
             f"{conversation.id!r} is not the id of a synthetic row (synthetic:SPLIT:SEED:INDEX:KIND:WORDING)"
@@ -90,9 +94,16 @@ def kind_of(conversation: Conversation) -> str:
 
 
 def usable_kinds(skills: Sequence[Skill]) -> dict[str, float]:
-    """`KINDS` without those that the tools cannot express: no parameter required, or only one tool without any."""
-    missing = any(skill.can_miss for skill in skills)
-    return {kind: weight for kind, weight in KINDS.items() if kind != "missing_argument" or missing}
+    """`KINDS` without those that the tools cannot express.
+
+    No `missing_argument` where no tool requires a parameter, no `several_calls` where all calls would be the same.
+    """
+    impossible = set()
+    if not any(skill.can_miss for skill in skills):
+        impossible.add("missing_argument")
+    if len(skills) == 1 and not skills[0].varied:
+        impossible.add("several_calls")
+    return {kind: weight for kind, weight in KINDS.items() if kind not in impossible}
 
 
 def _checked_weights(kinds: Mapping[str, float] | None, skills: Sequence[Skill]) -> dict[str, float]:
@@ -102,7 +113,8 @@ def _checked_weights(kinds: Mapping[str, float] | None, skills: Sequence[Skill])
     problems = [f"unknown kind {kind!r}. {suggest(kind, KINDS)}" for kind in kinds if kind not in KINDS]
     problems += [f"weight of {kind} is {weight}, expected >= 0" for kind, weight in kinds.items() if not weight >= 0]
     problems += [
-        f"kind {kind} is not possible with these tools: none requires a parameter"
+        f"kind {kind} is not possible with these tools: "
+        + ("none requires a parameter" if kind == "missing_argument" else "all calls would be the same")
         for kind, weight in kinds.items()
         if kind in KINDS and kind not in usable and weight > 0
     ]
@@ -154,19 +166,26 @@ def _one_call(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Dra
 
 def _several_calls(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Draft:
     one = rng.choice(skills)
-    pair = one.pair(rng, split) if rng.random() < PAIR_SHARE else None
-    if pair is not None:
-        used, text, calls, wording = (one.spec,), pair.text, pair.calls, f"pair+{pair.wording}"
-    else:
+    request = one.pair(rng, split) if rng.random() < PAIR_SHARE else None
+    other = one
+    if request is None:
         other = rng.choice([skill for skill in skills if skill is not one] or skills)
-        first, second = one.clause(rng, split), other.clause(rng, split)
-        index, join = pick(rng, JOINS[split])
-        a, b = first.text, second.text
-        text = join.format(a=a, b=b, A=a[0].upper() + a[1:], B=b[0].upper() + b[1:])
-        used, calls = (one.spec, other.spec), first.calls + second.calls
-        wording = f"join.{index}+{first.wording}+{second.wording}"
-    messages = (Message(role="user", content=text), Message(role="assistant", calls=calls))
-    return _Draft(messages=messages, wording=wording, used=used)
+        request = _joined(rng, split, one, other)
+    messages = (Message(role="user", content=request.text), Message(role="assistant", calls=request.calls))
+    return _Draft(messages=messages, wording=request.wording, used=(one.spec, other.spec))
+
+
+def _joined(rng: random.Random, split: Split, one: Skill, other: Skill) -> Request:
+    first = second = one.clause(rng, split)
+    while second.calls == first.calls:  # ends, because a single tool is `varied` (usable_kinds)
+        second = other.clause(rng, split)
+    index, join = pick(rng, JOINS[split])
+    a, b = first.text, second.text
+    return Request(
+        text=join.format(a=a, b=b, A=a[0].upper() + a[1:], B=b[0].upper() + b[1:]),
+        calls=first.calls + second.calls,
+        wording=f"join.{index}+{first.wording}+{second.wording}",
+    )
 
 
 def _no_call(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Draft:

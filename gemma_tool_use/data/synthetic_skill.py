@@ -52,6 +52,11 @@ class Skill(abc.ABC):
     def can_miss(self) -> bool:
         """Whether a request can lack a required argument."""
 
+    @property
+    @abc.abstractmethod
+    def varied(self) -> bool:
+        """Whether two calls of this tool can differ."""
+
     @abc.abstractmethod
     def confusable(self, other: ToolSpec) -> bool:
         """Whether `other` could serve this tool's requests too, so that refusing beside it would be wrong."""

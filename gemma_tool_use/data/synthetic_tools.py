@@ -48,6 +48,10 @@ class BuiltinSkill(Skill):
     def can_miss(self) -> bool:
         return True
 
+    @property
+    def varied(self) -> bool:
+        return True
+
     def confusable(self, other: ToolSpec) -> bool:
         return other.name in self.served_by
 
@@ -66,7 +70,7 @@ class BuiltinSkill(Skill):
         return Request(
             text=wording.format_map({name: first, f"{name}_2": second}),
             calls=tuple(ToolCall(name=self.spec.name, arguments={name: text}) for text in (first, second)),
-            wording=f"{self.spec.name}.{index}",
+            wording=f"pair+{self.spec.name}.{index}",
         )
 
     def incomplete(self, rng: random.Random, split: Split) -> Incomplete:

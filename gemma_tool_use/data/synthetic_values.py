@@ -111,11 +111,12 @@ def _decimal(value: Fraction) -> str:
     return str(int(value)) if value.denominator == 1 else f"{float(value):.4f}".rstrip("0").rstrip(".")
 
 
-def _lines(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
+    """`listed("a b; c")` gives `["a b", "c"]`; a line end separates like a semicolon."""
     return [item.strip() for item in text.replace("\n", ";").split(";") if item.strip()]
 
 
-CITY_NAMES = _lines("""
+CITY_NAMES = listed("""
     Oslo; Paris; Tokyo; Lima; Kanazawa; Nairobi; São Paulo; New York; Zürich; Tromsø; Cairo; Berlin; Cape Town; Montréal
     Ålesund; Madrid; Seoul; Buenos Aires; Kraków; Reykjavík; Delhi; Rome; Hanoi; Mexico City; Malmö; Chicago; Dublin
     Istanbul; Bogotá; Gothenburg; Lagos; Vienna; Sydney; San Francisco; Düsseldorf; Mumbai; Prague; Jakarta; Los Angeles
@@ -132,7 +133,7 @@ CITY_NAMES = _lines("""
     Skagen; Cambridge, Massachusetts; Bristol; Kampala; Florence, Italy; Pécs; Winnipeg; Leeds; Algiers; Brisbane
 """)
 
-TOPICS = _lines("""
+TOPICS = listed("""
     electric cars; solar panels; the Roman Empire; black holes; sourdough bread; coral reefs; the Silk Road; green tea
     vertical farming; the Eiffel Tower; jazz music; honey bees; quantum computers; the Great Barrier Reef; wind turbines
     marathon training; volcanoes; the Vikings; heat pumps; ancient Egypt; chess openings; sea turtles; the moon landing
@@ -140,17 +141,17 @@ TOPICS = _lines("""
     medieval castles; penguins; cloud storage; the Olympic Games; olive oil; urban beekeeping; Mount Everest; tides
     the printing press; dark matter; bamboo flooring; polar bears; the Panama Canal; yoga; the northern lights; dolphins
 """)
-PRODUCTS = _lines("""
+PRODUCTS = listed("""
     hiking boots; noise cancelling headphones; budget laptops; running shoes; espresso machines; board games; tents
     electric bikes; desk lamps; cookbooks; backpacks; robot vacuums; winter jackets; standing desks; baby strollers
 """)
-BUYERS = _lines("beginners; students; travellers; commuters; families; older adults; small budgets; teachers")
-TASKS = _lines("""
+BUYERS = listed("beginners; students; travellers; commuters; families; older adults; small budgets; teachers")
+TASKS = listed("""
     repair a bicycle tyre; grow tomatoes on a balcony; remove coffee stains; tie a bow tie; write a cover letter
     bake focaccia; train a puppy; clean a cast iron pan; build a bookshelf; learn the guitar; prune an apple tree
     start a podcast; knit a scarf; fold a fitted sheet; sharpen kitchen knives; renew a passport; descale a kettle
 """)
-TITLES = _lines("""
+TITLES = listed("""
     opening hours of the Louvre; winner of the 1998 World Cup; author of Moby Dick; height of Kilimanjaro
     Python 3.12 release notes; train strikes in France; visa rules for Brazil; vegan lasagna recipe; population of Ghana
     lyrics of Bohemian Rhapsody; tallest building in the world; symptoms of hay fever; rules of cricket; jobs in Toronto
@@ -207,7 +208,7 @@ _PAIRS = [
 SENTENCES = Pool(_PAIRS[i * 89 % len(_PAIRS)] for i in range(len(_PAIRS)))
 
 SUBJECTS = Pool(
-    _lines("""
+    listed("""
     a red fox; an old lighthouse; a sleeping cat; two robots; a hot air balloon; a wooden bridge; a tiny dragon
     a yellow bicycle; a steam train; an astronaut; a stone cottage; a family of owls; a sailing boat; a giant pumpkin
     a knight on a horse; a bowl of cherries; a curious penguin; a flower market; a grand piano; a polar bear
@@ -216,24 +217,24 @@ SUBJECTS = Pool(
     """)
 )
 SCENES = Pool(
-    _lines("""
+    listed("""
     in the snow; at sunset; on the moon; in a quiet forest; under a starry sky; by the sea; in heavy rain; on a hill
     in a field of sunflowers; at night; in front of mountains; beside a waterfall; in a crowded street; in autumn
     above the clouds; on a frozen lake; inside a library; at dawn; in thick fog; with fireworks in the background
     """)
 )
-NAMES = _lines("""
+NAMES = listed("""
     Anna; Omar; Lucía; Wei; Björn; Priya; Tom; Fatima; Kofi; Hana; Marek; Zoe; Ibrahim; Élodie; Sam; Yuki; Nadia; Pedro
     Greta; Tariq; Ruth; Minh; Chloé; Viktor; Aisha; Ben; Ingrid; Mateo; Leila; Jonas
 """)
 LOCATIONS = Pool(CITY_NAMES)
 PROMPTS = Mix(["{subject} {scene}", "{subject} {scene}", "{subject}"], subject=SUBJECTS, scene=SCENES)
-VOICES = Pool(_lines("""
+VOICES = Pool(listed("""
     Nova; Orion; Stella; Atlas; Juno; Felix; Iris; Hugo; Clara; Milo; Sage; Echo; Ruby; Dorian; Luna; Oscar; Vera
     Jasper; Willow; Basil
 """))  # fmt: skip
 SPEECHES = Mix(
-    _lines("""
+    listed("""
     Good morning, {name}. Your breakfast is ready.; Happy birthday, {name}!; The train to {city} is about to leave.
     Please fasten your seat belts.; Welcome to {city}.; {name}, your taxi is waiting outside.; The talk starts soon.
     Dinner is ready in {n} minutes.; Attention please, the shop closes in {n} minutes.; Thank you for calling, {name}.
