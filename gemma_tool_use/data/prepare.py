@@ -95,14 +95,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse(PrepareConfig, argv, prog="gemma-tool-use prepare", description="Filters rows into a folder.")
     manifest = prepare(config)
     console = Console()
-    console.print(counts_table(manifest["counts"], title=config.input))
+    console.print(counts_table(manifest["counts"]))
     if manifest["unusual_names"]:
         console.print(
             f"{manifest['unusual_names']} of the kept conversations offer a tool whose name is longer than 64 "
             "characters or has others than letters, digits, _ . and -; they are kept as they are.",
             highlight=False,
         )
-    console.print(f"written to {config.output}", highlight=False, soft_wrap=True)
+    print(f"written to {config.output}")  # not by rich, for which [name] in a path is markup
     return EXIT_OK
 
 
@@ -139,9 +139,9 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     return manifest
 
 
-def counts_table(counts: dict[str, int], *, title: str) -> Table:
+def counts_table(counts: dict[str, int]) -> Table:
     """`{"kept": 153, "not single-turn": 2}` as a table whose last line is their sum."""
-    table = Table("rows", "outcome", title=title, title_justify="left", show_footer=True)
+    table = Table("rows", "outcome", show_footer=True)
     table.columns[0].justify = "right"
     for reason, n in counts.items():
         table.add_row(f"{n:,}", reason)

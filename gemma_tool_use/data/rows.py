@@ -1,0 +1,178 @@
+"""From a conversation to a padded batch, as pure functions; `pipeline.py` runs them under Grain. No JAX.
+
+encode_row(conversation, dialect, tokenizer, max_length=512)     # Encoded, or a Reject when it is too long
+collate([Encoded(tokens=[2, 5, 6], loss_mask=[F, F, T])], [0], BatchShape(batch_size=2, length=4, pad_id=0))
+# tokens      [[[2, 5, 6, 0], [0, 0, 0, 0]]]      int32 [accumulation, rows, length]
+# loss_mask   [[[F, F, T, F], [F, F, F, F]]]      bool  [accumulation, rows, length]
+# lengths     [[3, 0]]                            int32 [accumulation, rows]
+# row_index   [[0, -1]]                           int32 [accumulation, rows]
+# normalizer  1.0                                 float32 [], trained target tokens of the element
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from gemma_tool_use.conversation import Conversation
+from gemma_tool_use.data.rules import Reject, short
+from gemma_tool_use.errors import ConfigError, DataError
+from gemma_tool_use.formats.dialect import Dialect
+from gemma_tool_use.formats.encode import Encoded, encode
+from gemma_tool_use.formats.tokenizer import Tokenizer
+
+NOT_WRITABLE = "the dialect cannot write it"
+# A multiple of the sublane and half the lane width of a TPU; coarser steps pad short rows too far on a CPU.
+LENGTH_STEP = 64
+
+T = TypeVar("T")
+Element = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchShape:
+    """The one static shape of every element of an epoch.
+
+    Attributes:
+      batch_size: conversations per micro-batch.
+      length: tokens per row.
+      pad_id: token that fills rows on the right.
+      accumulation: micro-batches per element, that is per optimizer step.
+      row_multiple: rows are rounded up to a multiple of this with empty rows, so that 4 fit on 8 devices.
+    """
+
+    batch_size: int
+    length: int
+    pad_id: int
+    accumulation: int = 1
+    row_multiple: int = 1
+
+    def __post_init__(self) -> None:
+        sizes = {name: getattr(self, name) for name in ("batch_size", "length", "accumulation", "row_multiple")}
+        problems = [f"{name} must be 1 or more, got {value}" for name, value in sizes.items() if value < 1]
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+    @property
+    def rows(self) -> int:
+        """Rows of one micro-batch, empty ones included."""
+        return -(-self.batch_size // self.row_multiple) * self.row_multiple
+
+    @property
+    def capacity(self) -> int:
+        """Conversations of one element."""
+        return self.batch_size * self.accumulation
+
+
+def encode_row(
+    conversation: Conversation, dialect: Dialect, tokenizer: Tokenizer, *, max_length: int
+) -> Encoded | Reject:
+    """The tokens of a conversation; a `Reject` when they are more than `max_length` or the dialect cannot write it."""
+    try:
+        encoded = encode(dialect.segments(conversation), tokenizer)
+    except DataError as error:
+        return Reject(id=conversation.id, reason=NOT_WRITABLE, detail=str(error))
+    if len(encoded.tokens) > max_length:
+        detail = f"{len(encoded.tokens)} tokens"
+        return Reject(id=conversation.id, reason=f"longer than {max_length} tokens", detail=detail)
+    return encoded
+
+
+def check_mask(encoded: Encoded, row_id: str, tokenizer: Tokenizer) -> None:
+    """Stops a run whose mask cannot be right.
+
+    Raises:
+      DataError: no target or every target of the row is trained (the first token is never one); quotes its text.
+    """
+    targets = encoded.loss_mask[1:]
+    if targets.any() and not targets.all():
+        return
+    found = "no token is trained" if not targets.any() else "every token is trained, the user's words included"
+    raise DataError(
+        f"row {row_id!r}: {found}. A dialect trains what the assistant wrote and nothing else; this row reads "
+        f"{short(tokenizer.decode(encoded.tokens.tolist()), 400)}"
+    )
+
+
+def trained_targets(encoded: Encoded) -> int:
+    """How many tokens of the row are predicted and trained; the first is never predicted."""
+    return int(encoded.loss_mask[1:].sum())
+
+
+def padded_length(rows: Sequence[Encoded], length: int | None) -> int:
+    """`length`, or without one the multiple of 64 that the longest row needs: one shape, so one compilation.
+
+    Raises:
+      DataError: no rows, or a row is longer than `length`; rows are never cut.
+    """
+    if not rows:
+        raise DataError("there are no rows to make batches of")
+    longest = max(len(row.tokens) for row in rows)
+    if length is None:
+        return -(-longest // LENGTH_STEP) * LENGTH_STEP
+    if longest > length:
+        raise DataError(f"a row has {longest} tokens and the batches only {length}; encode with max_length={length}")
+    return length
+
+
+def collate(rows: Sequence[Encoded], indices: Sequence[int], shape: BatchShape) -> Element:
+    """The rows at `indices`, at most `shape.capacity` of them, padded to one element (see the module's example)."""
+    size = (shape.accumulation, shape.rows)
+    tokens = np.full((*size, shape.length), shape.pad_id, np.int32)
+    loss_mask = np.zeros((*size, shape.length), bool)
+    lengths, row_index = np.zeros(size, np.int32), np.full(size, -1, np.int32)
+    for slot, index in enumerate(indices):
+        place, row = divmod(slot, shape.batch_size), rows[index]
+        n = len(row.tokens)
+        tokens[place][:n], loss_mask[place][:n] = row.tokens, row.loss_mask
+        lengths[place], row_index[place] = n, index
+    normalizer = np.float32(loss_mask[..., 1:].sum())
+    return {
+        "tokens": tokens,
+        "loss_mask": loss_mask,
+        "lengths": lengths,
+        "row_index": row_index,
+        "normalizer": np.asarray(normalizer),
+    }
+
+
+def question(conversation: Conversation) -> str:
+    """The first user message, without case and spacing: what two sides of a split must not share."""
+    first = next((message.content for message in conversation.messages if message.role == "user"), "")
+    return " ".join(first.casefold().split())
+
+
+def split(
+    rows: Sequence[T], *, eval_share: float, seed: int, groups: Sequence[str] | None = None
+) -> tuple[list[T], list[T]]:
+    """Divides rows into training and evaluation, each in the order given.
+
+    The choice hashes the seed with each group (without `groups`, with each position), so the same data gives the same
+    split anywhere, and rows added later move few others. Rows of one group stay together: with 2 of 4 rows asking the
+    same question, `eval_share=0.25` holds out one of the other two.
+
+    Raises:
+      ConfigError: `eval_share` is not in [0, 1).
+      DataError: too few different groups to hold any out.
+    """
+    if not 0 <= eval_share < 1:
+        raise ConfigError(f"eval_share must be from 0 up to, but not, 1, got {eval_share}")
+    names = [str(i) for i in range(len(rows))] if groups is None else list(groups)
+    if eval_share == 0:
+        return list(rows), []
+    sizes: dict[str, int] = {}
+    for name in names:
+        sizes[name] = sizes.get(name, 0) + 1
+    if len(sizes) < 2:
+        raise DataError(f"{len(rows)} rows with {len(sizes)} different questions cannot be split; use eval_share=0")
+    order = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    wanted, held, count = max(1, round(eval_share * len(rows))), set[str](), 0
+    for name in order:
+        if count + sizes[name] <= wanted and len(held) < len(sizes) - 1:
+            held.add(name)
+            count += sizes[name]
+    held = held or {min(order, key=lambda name: sizes[name])}
+    train = [row for row, name in zip(rows, names, strict=True) if name not in held]
+    return train, [row for row, name in zip(rows, names, strict=True) if name in held]

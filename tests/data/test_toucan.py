@@ -1,0 +1,173 @@
+"""Toucan rows to conversations: the picture of the module docstring, and a named reason for every broken row."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
+from gemma_tool_use.data import rules, toucan
+from gemma_tool_use.data.rules import Reject
+
+CONVERT = {
+    "type": "function",
+    "function": {
+        "name": "unit-convert",
+        "description": "Convert units",
+        "parameters": {"type": "object", "properties": {"value": {"type": "number"}}},
+    },
+}
+USER = {"role": "user", "content": "What is 3 km in miles?"}
+CALL = {"role": "tool_call", "content": "{'name': 'unit-convert', 'arguments': '{\"value\": 3, \"to\": \"mi\"}'}"}
+RESPONSE = {"role": "tool_response", "content": "1.86"}
+ANSWER = {"role": "assistant", "content": "About 1.86 miles."}
+
+
+def row(turns, **columns):
+    texts = {"tools": json.dumps([CONVERT]), "messages": json.dumps(turns)}
+    return {"uuid": "u1", "subset_name": "single-turn-original", "question": "", "target_tools": "", **texts, **columns}
+
+
+def call(name, arguments):
+    return {"role": "tool_call", "content": str({"name": name, "arguments": arguments})}
+
+
+def reason(turns, **columns):
+    outcome = toucan.read_row(row(turns, **columns))
+    assert isinstance(outcome, Reject)
+    assert outcome.id == "u1"
+    assert outcome.bad
+    return outcome.reason
+
+
+def test_a_row_becomes_a_conversation():
+    assert toucan.read_row(row([USER, CALL, RESPONSE, ANSWER])) == Conversation(
+        id="u1",
+        source="toucan-sft/single-turn-original",
+        tools=(
+            ToolSpec(
+                name="unit-convert",
+                description="Convert units",
+                parameters={"type": "object", "properties": {"value": {"type": "number"}}},
+            ),
+        ),
+        messages=(
+            Message(role="user", content="What is 3 km in miles?"),
+            Message(role="assistant", calls=(ToolCall(name="unit-convert", arguments={"value": 3, "to": "mi"}),)),
+            Message(role="tool", content="1.86", name="unit-convert"),
+            Message(role="assistant", content="About 1.86 miles."),
+        ),
+    )
+
+
+def test_text_before_a_call_joins_the_call():
+    outcome = toucan.read_row(row([USER, {"role": "assistant", "content": "Let me see."}, CALL, RESPONSE, ANSWER]))
+    assert isinstance(outcome, Conversation)
+    assert [message.role for message in outcome.messages] == ["user", "assistant", "tool", "assistant"]
+    assert outcome.messages[1].content == "Let me see."
+    assert outcome.messages[1].calls[0].name == "unit-convert"
+
+
+def test_parallel_calls_get_their_responses_by_position():
+    messages = [USER, call("a", "{}"), call("b", "{}"), {**RESPONSE, "content": "1"}, {**RESPONSE, "content": "2"}]
+    outcome = toucan.read_row(row(messages))
+    assert isinstance(outcome, Conversation)
+    assert [c.name for c in outcome.messages[1].calls] == ["a", "b"]
+    assert [(m.name, m.content) for m in outcome.messages[2:]] == [("a", "1"), ("b", "2")]
+
+
+def test_calls_one_after_the_other_stay_messages_of_their_own():
+    outcome = toucan.read_row(row([USER, CALL, RESPONSE, CALL, RESPONSE, ANSWER]))
+    assert isinstance(outcome, Conversation)
+    assert [m.role for m in outcome.messages] == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
+
+
+def test_a_call_at_the_end_needs_no_response():
+    outcome = toucan.read_row(row([USER, CALL]))
+    assert isinstance(outcome, Conversation)
+    assert outcome.messages[-1].calls
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"q": "it's"},
+        {"q": 'say "hi"'},
+        {"q": 'it\'s "both" \\ \n'},
+        {"q": "naïve 日本"},
+        {"n": None, "b": [True, {}]},
+        {},
+    ],
+)
+def test_the_quoting_that_repr_chooses_never_matters(arguments):
+    content = str({"name": "f", "arguments": json.dumps(arguments)})
+    assert toucan.read_call(content) == ToolCall(name="f", arguments=arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{'name': 'f', 'arguments': '{\"a\": 1'}", rules.BROKEN_ARGUMENTS),
+        ("{'name': 'f', 'arguments': ''}", rules.BROKEN_ARGUMENTS),
+        ("{'name': 'f', 'arguments': '{\"a\": NaN}'}", rules.BROKEN_ARGUMENTS),
+        ("{'name': 'f', 'arguments': '[1]'}", rules.ARGUMENTS_NOT_OBJECT),
+        ("{'name': 'f', 'arguments': {'a': 1}}", rules.UNREADABLE_CALL),
+        ("{'name': 'f'}", rules.UNREADABLE_CALL),
+        ("{'name': '', 'arguments': '{}'}", rules.UNREADABLE_CALL),
+        ("['f']", rules.UNREADABLE_CALL),
+        ("{'name': 'f', ", rules.UNREADABLE_CALL),
+        ('{"name": "f", "arguments": null}', rules.UNREADABLE_CALL),
+        ("__import__('os').getcwd()", rules.UNREADABLE_CALL),
+        ("{[]: 1}", rules.UNREADABLE_CALL),
+        ("{'a': '\x00'}", rules.UNREADABLE_CALL),
+        ("(" * 5000, rules.UNREADABLE_CALL),
+        ("[" * 90 + "]" * 90, rules.UNREADABLE_CALL),
+        ("-" * 200_000 + "1", rules.UNREADABLE_CALL),
+        ("9" * 5000, rules.UNREADABLE_CALL),
+        ("'" + "a" * toucan.MAX_CALL_CHARS + "'", rules.UNREADABLE_CALL),
+        ("", rules.UNREADABLE_CALL),
+    ],
+)
+def test_a_broken_call_has_its_reason(content, expected):
+    assert reason([USER, {"role": "tool_call", "content": content}]) == expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([], rules.NO_MESSAGES),
+        ([USER, RESPONSE], rules.UNPAIRED),
+        ([USER, CALL, ANSWER], rules.UNPAIRED),
+        ([USER, CALL, CALL, RESPONSE], rules.UNPAIRED),
+        ([USER, CALL, RESPONSE, RESPONSE], rules.UNPAIRED),
+        ([USER, CALL, USER], rules.UNPAIRED),
+        (["hello"], rules.UNREADABLE_MESSAGE),
+        ([{"role": "robot", "content": "x"}], rules.UNREADABLE_MESSAGE),
+        ([{"role": ["user"], "content": "x"}], rules.UNREADABLE_MESSAGE),
+        ([{"role": "user", "content": None}], rules.UNREADABLE_MESSAGE),
+    ],
+)
+def test_broken_messages_have_their_reason(messages, expected):
+    assert reason(messages) == expected
+
+
+@pytest.mark.parametrize("text", [None, "", "[", "{}", "null", "[NaN]", "[" * 100_000])
+def test_broken_columns_have_their_reason(text):
+    assert reason([USER], messages=text) == rules.BROKEN_MESSAGES
+    assert reason([USER], tools=text) == rules.BROKEN_TOOLS
+
+
+@pytest.mark.parametrize("tool", [None, {}, {"function": {"name": 3}}, {"name": "f", "parameters": []}])
+def test_a_tool_without_name_or_schema_is_unreadable(tool):
+    assert reason([USER, ANSWER], tools=json.dumps([tool])) == rules.UNREADABLE_TOOL
+
+
+def test_a_file_names_the_place_of_every_row(tmp_path: Path):
+    rows = [row([USER, ANSWER]), row([])]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    (first, kept), (second, broken) = toucan.read(tmp_path / "train.parquet")
+    assert (first, second) == ("train.parquet row 0", "train.parquet row 1")
+    assert isinstance(kept, Conversation)
+    assert isinstance(broken, Reject)
