@@ -162,6 +162,7 @@ def spec_from_hf_config(config: Mapping[str, Any], where: str = "config.json") -
     local_base, global_base = _rope_bases(config, where)
     _refuse_other_arithmetic(config, head_dim, where)
     return _named(
+        where,
         num_layers=_whole(config, "num_hidden_layers", where),
         embed_dim=_whole(config, "hidden_size", where),
         hidden_dim=_whole(config, "intermediate_size", where),
@@ -196,6 +197,7 @@ def spec_from_gguf(metadata: Mapping[str, Any], vocab_size: int, where: str = "t
     if (other := whole("attention.value_length")) != head_dim:
         raise CheckpointError(f"{where} has value heads of {other} and key heads of {head_dim}, expected equal sizes")
     return _named(
+        where,
         num_layers=whole("block_count"),
         embed_dim=whole("embedding_length"),
         hidden_dim=whole("feed_forward_length"),
@@ -235,16 +237,13 @@ def _known_sizes() -> str:
     return " or ".join(f"google/{name}" for name in SPECS)
 
 
-def _named(**sizes: int) -> ModelSpec:
+def _named(where: str, **sizes: int) -> ModelSpec:
     """The spec of these sizes, under its known name where it has one."""
-    for spec in SPECS.values():
-        if dataclasses.replace(spec, **sizes) == spec:
-            return spec
-    name = f"gemma3-{sizes['num_layers']}x{sizes['embed_dim']}"
     try:
-        return ModelSpec(name=name, **sizes)
+        found = ModelSpec(name=f"gemma3-{sizes['num_layers']}x{sizes['embed_dim']}", **sizes)
     except ConfigError as error:
-        raise CheckpointError(str(error)) from error
+        raise CheckpointError(f"{where}: {error}") from error
+    return next((spec for spec in SPECS.values() if dataclasses.replace(found, name=spec.name) == spec), found)
 
 
 def _whole(values: Mapping[str, Any], key: str, where: str) -> int:
