@@ -257,7 +257,7 @@ def check_tokens(settings: settings_module.Settings) -> list[Check]:
     hints = {
         "Hugging Face token": (hugging_face, "only for models on the hub: set HF_TOKEN, or run hf auth login"),
         "Kaggle key": (kaggle, "only for models on Kaggle: set KAGGLE_USERNAME and KAGGLE_KEY"),
-        "W&B key": (settings.wandb_api_key is not None, "only with --wandb: set WANDB_API_KEY"),
+        "W&B key": (settings.wandb_api_key is not None, "only with --report-to wandb: set WANDB_API_KEY"),
     }
     return [
         Check(what=what, found="present") if present else Check(what=what, found="absent", advice=advice)
@@ -278,8 +278,8 @@ def check_embedded() -> Check:
 def check_wandb() -> Check:
     """Weights & Biases is optional, and never used unless asked for."""
     if importlib.util.find_spec("wandb") is None:
-        return Check(what="wandb", found="absent", advice="only with --wandb: uv sync --extra wandb")
-    return Check(what="wandb", found="present", advice="used only with --wandb")
+        return Check(what="wandb", found="absent", advice="only with --report-to wandb: uv sync --extra wandb")
+    return Check(what="wandb", found="present", advice="used only with --report-to wandb")
 
 
 if __name__ == "__main__":
