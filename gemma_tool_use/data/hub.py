@@ -1,26 +1,21 @@
 """Fetches the parquet shards of a dataset on the Hugging Face hub.
 
-    folder = fetch("Agent-Ark/Toucan-1.5M", "SFT")    # a folder of the hub's cache, holding SFT/train-*.parquet
+    folder = fetch("Agent-Ark/Toucan-1.5M", "SFT")    # a folder of the hub's cache, holding train-*.parquet
 
-The token, the endpoint and the cache folder are those of `huggingface_hub` (HF_TOKEN, HF_ENDPOINT, HF_HOME); a broken
-download continues where it stopped.
+A broken download continues where it stopped. `huggingface_hub` takes HF_TOKEN, HF_ENDPOINT and HF_HOME from the
+environment when it is imported, so it is imported only here, after a command has read its settings.
 """
 
+import errno
 from pathlib import Path
 
-import huggingface_hub
-from huggingface_hub import errors as hub_errors
-
-# The base of httpx's or of requests' errors, whichever of the two the installed huggingface_hub uses.
-from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
-
-from gemma_tool_use.errors import HubError
+from gemma_tool_use.errors import FileError, GemmaToolUseError, HubError
 
 
 def looks_like_id(location: str) -> bool:
     """Whether `location` may name a hub repository: `owner/name`, and nothing on disk goes by that name.
 
-    `"Agent-Ark/Toucan-1.5M"` may; `"./data/rows"`, `"data/rows.parquet"` and `"rows.jsonl"` may not.
+    `"Agent-Ark/Toucan-1.5M"` may; `"./data"`, `"data/rows.parquet"` and `"rows.jsonl"` may not.
     """
     parts = location.split("/")
     file_like = location.endswith((".parquet", ".jsonl", ".json", ".gz"))
@@ -32,30 +27,41 @@ def fetch(dataset_id: str, folder: str) -> Path:
 
     Raises:
       HubError: no such dataset, no access, no network, or no parquet file there; with the remedy.
+      FileError: the cache cannot be written.
     """
+    from huggingface_hub import snapshot_download
+
+    # The base of httpx's or of requests' errors, whichever of the two the installed huggingface_hub uses.
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
+
     try:
-        root = huggingface_hub.snapshot_download(
-            dataset_id, repo_type="dataset", allow_patterns=[f"{folder}/*.parquet", f"{folder}/**/*.parquet"]
-        )
-    except hub_errors.GatedRepoError:
-        raise HubError(
-            f"access to the dataset {dataset_id} has not been granted: accept its terms at "
-            f"https://huggingface.co/datasets/{dataset_id} and set HF_TOKEN to a token of that account"
-        ) from None
-    except hub_errors.RepositoryNotFoundError:
-        raise HubError(
-            f"{dataset_id!r} is neither a file or folder here nor a public dataset on the hub. Check the spelling; for "
-            "a private dataset set HF_TOKEN"
-        ) from None
+        root = snapshot_download(dataset_id, repo_type="dataset", allow_patterns=f"{folder}/*.parquet")
     except (HTTPError, OSError, ValueError) as error:
-        raise HubError(
-            f"the dataset {dataset_id} could not be fetched ({_first_line(error)}). Check the network and run again (a "
-            "broken download continues), or download the parquet files elsewhere and give their folder"
-        ) from None
-    if not any(Path(root, folder).rglob("*.parquet")):
-        raise HubError(f"the dataset {dataset_id} has no parquet file below {folder}/ (looked in {root})")
+        raise _sentence(error, dataset_id) from error
+    if not any(Path(root, folder).glob("*.parquet")):
+        raise HubError(f"the dataset {dataset_id} has no file {folder}/*.parquet; is it in another form?")
     return Path(root, folder)
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:300]
+def _sentence(error: Exception, dataset_id: str) -> GemmaToolUseError:
+    from huggingface_hub import constants, errors
+
+    page = f"{constants.ENDPOINT}/datasets/{dataset_id}"
+    if isinstance(error, errors.GatedRepoError):
+        return HubError(
+            f"{dataset_id} is gated: accept its terms at {page}, then set HF_TOKEN to a token of that account"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return HubError(
+            f"{dataset_id!r} is neither a file or folder here nor a public dataset at {constants.ENDPOINT}. Check the "
+            "spelling; for a private dataset set HF_TOKEN"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FileError(f"the disk is full while downloading {dataset_id}: free some space and run again")
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return FileError(f"{error.filename} cannot be written while downloading {dataset_id}: set HF_HOME")
+    first_line = next(iter(str(error).splitlines()), "")[:200]
+    return HubError(
+        f"{dataset_id} could not be fetched from {constants.ENDPOINT} ({type(error).__name__}: {first_line}). Check "
+        "the network and run again, the download goes on where it stopped; or give a folder with the parquet files"
+    )

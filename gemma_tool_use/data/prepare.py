@@ -39,6 +39,7 @@ from gemma_tool_use.data.openai_jsonl import PREPARED_FILE
 from gemma_tool_use.data.rules import Reject, Rule, Tally
 from gemma_tool_use.errors import ConfigError, FileError
 from gemma_tool_use.flags import parse
+from gemma_tool_use.settings import export_to_libraries, load_settings
 
 MANIFEST_FORMAT = 1
 SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "source", "tools", "messages")])
@@ -93,6 +94,7 @@ class PrepareConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0."""
     config = parse(PrepareConfig, argv, prog="gemma-tool-use prepare", description="Filters rows into a folder.")
+    export_to_libraries(load_settings())
     manifest = prepare(config)
     console = Console()
     console.print(counts_table(manifest["counts"]))
