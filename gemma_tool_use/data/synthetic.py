@@ -1,14 +1,15 @@
 """Synthetic tool-use conversations: deterministic, schema-valid, every argument value copied from the request.
 
-    generate(count=1, seed=0)[0]   ->   id "synthetic:train:0:0:one_call:get_weather.4"
-        user:       "Tell me the weather for Oslo."
-        assistant:  get_weather(location="Oslo")
+    generate(count=1, seed=1)[0]   ->   id "synthetic:train:1:0:one_call:generate_image.5"
+        user:       "Please paint a red fox in thick fog for me."
+        assistant:  generate_image(prompt="a red fox in thick fog")
 
 Five kinds of rows (`KINDS`). Row i depends on seed, split and i only, never on `count`. The splits share no wording,
 and about half of the held-out values are unseen in training. An id ends with the kind and the wording used.
 """
 
 import dataclasses
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
@@ -111,7 +112,11 @@ def _checked_weights(kinds: Mapping[str, float] | None, skills: Sequence[Skill])
     if kinds is None:
         return usable
     problems = [f"unknown kind {kind!r}. {suggest(kind, KINDS)}" for kind in kinds if kind not in KINDS]
-    problems += [f"weight of {kind} is {weight}, expected >= 0" for kind, weight in kinds.items() if not weight >= 0]
+    problems += [
+        f"weight of {kind} is {weight}, expected a finite number >= 0"
+        for kind, weight in kinds.items()
+        if not 0 <= weight < math.inf
+    ]
     problems += [
         f"kind {kind} is not possible with these tools: "
         + ("none requires a parameter" if kind == "missing_argument" else "all calls would be the same")
@@ -189,35 +194,46 @@ def _joined(rng: random.Random, split: Split, one: Skill, other: Skill) -> Reque
 
 
 def _no_call(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Draft:
-    share = rng.random()
-    builtin = skills is BUILTIN_SKILLS
-    skill = rng.choice(skills)
-    barred = frozenset(s.spec.name for s in skills if s is skill or skill.confusable(s.spec))
-    if TALK_SHARE <= share < TALK_SHARE + FACT_SHARE and builtin:
-        table = rng.choice(FACTS)
-        entry = table.entries.draw(rng, split)
-        index, question = pick(rng, table.questions(split))
-        user, reply = question.format(x=entry.text), table.reply.format(x=entry.text, y=entry.truth)
-        wording, barred = f"fact.{FACTS.index(table)}.{index}", frozenset({"search_web"})
-    elif share < TALK_SHARE + FACT_SHARE or len(barred) == len(skills):
-        index, (user, reply) = pick(rng, TALK[split])
-        name = FIRST_NAMES.draw(rng, split).text
-        user, reply, wording, barred = user.format(name=name), reply.format(name=name), f"talk.{index}", frozenset()
-    else:
-        request = skill.request(rng, split)
-        user, reply, wording = request.text, skill.refusal(rng), f"absent+{request.wording}"
-    messages = (Message(role="user", content=user), Message(role="assistant", content=reply))
-    return _Draft(messages=messages, wording=wording, barred=barred)
+    share, skill = rng.random(), rng.choice(skills)
+    # Beside a user's own tools no facts are asked: one of those tools may be meant to answer them.
+    if share < FACT_SHARE and skills is BUILTIN_SKILLS:
+        return _fact(rng, split)
+    barred = frozenset(other.spec.name for other in skills if other is skill or skill.confusable(other.spec))
+    if share < FACT_SHARE + TALK_SHARE or len(barred) == len(skills):
+        return _talk(rng, split)
+    request = skill.request(rng, split)
+    return _Draft(
+        messages=_exchange(request.text, skill.refusal(rng)), wording=f"absent+{request.wording}", barred=barred
+    )
+
+
+def _fact(rng: random.Random, split: Split) -> _Draft:
+    number, table = pick(rng, FACTS)
+    index, question = pick(rng, table.questions(split))
+    entry = table.entries.draw(rng, split)
+    return _Draft(
+        messages=_exchange(question.format(x=entry.text), table.reply.format(x=entry.text, y=entry.truth)),
+        wording=f"fact.{number}.{index}",
+        barred=frozenset({"search_web"}),
+    )
+
+
+def _talk(rng: random.Random, split: Split) -> _Draft:
+    index, (said, reply) = pick(rng, TALK[split])
+    name = FIRST_NAMES.draw(rng, split).text
+    return _Draft(messages=_exchange(said.format(name=name), reply.format(name=name)), wording=f"talk.{index}")
+
+
+def _exchange(said: str, reply: str) -> tuple[Message, ...]:
+    return Message(role="user", content=said), Message(role="assistant", content=reply)
 
 
 def _missing_argument(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Draft:
     skill = rng.choice([skill for skill in skills if skill.can_miss])
     incomplete = skill.incomplete(rng, split)
-    messages = (
-        Message(role="user", content=incomplete.text),
-        Message(role="assistant", content=incomplete.question),
+    return _Draft(
+        messages=_exchange(incomplete.text, incomplete.question), wording=incomplete.wording, used=(skill.spec,)
     )
-    return _Draft(messages=messages, wording=incomplete.wording, used=(skill.spec,))
 
 
 def _tool_result(rng: random.Random, split: Split, skills: Sequence[Skill]) -> _Draft:

@@ -6,6 +6,7 @@ Numbers(1, 20, Fraction(1, 2)).draw(rng, "train")   ->   Filled(value=7.5, text=
 import abc
 import dataclasses
 import json
+import math
 import random
 from collections.abc import Sequence
 from fractions import Fraction
@@ -67,7 +68,8 @@ class BoundedTexts(Filler):
             drawn = dict.fromkeys(source.draw(rng, split).text for _ in range(_TRIES))
             texts.extend(text for text in drawn if shortest <= len(text) <= longest)
             if not texts:
-                raise DataError(f"no text of {shortest} to {longest} characters at hand; add `examples` to the schema")
+                limits = f"{shortest} or more" if longest == math.inf else f"{shortest} to {longest:g}"
+                raise DataError(f"no text of {limits} characters at hand; add `examples` to the schema")
 
     def draw(self, rng: random.Random, split: Split) -> Filled:
         text = rng.choice(self.texts[split])

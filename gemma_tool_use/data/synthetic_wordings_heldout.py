@@ -45,7 +45,7 @@ HELDOUT: Mapping[str, Wordings] = {
             'Please evaluate "{expression}".',
         ),
         clauses=(
-            "evaluate {expression}",
+            "find the value of {expression}",
             "give me the result of {expression}",
             "figure out {expression}",
         ),
@@ -97,7 +97,7 @@ HELDOUT: Mapping[str, Wordings] = {
             'I want to post "{text}" but the grammar is bad. Correct it.',
         ),
         clauses=(
-            'fix the grammar in "{text}"',
+            'fix the grammar mistakes in "{text}"',
             'correct the sentence "{text}"',
             'repair the grammar of "{text}"',
         ),
