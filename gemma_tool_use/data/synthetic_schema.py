@@ -83,8 +83,10 @@ class SchemaSkill(Skill):
     def _read_parameters(self) -> None:
         schema = self.spec.parameters
         properties, required = schema.get("properties", {}), schema.get("required", [])
-        if not isinstance(properties, dict) or not isinstance(required, list):
-            raise DataError(f"tool {self.spec.name!r}: properties must be an object and required a list")
+        if not isinstance(properties, dict):
+            raise DataError(f"tool {self.spec.name!r}: properties must be an object, got {properties!r}")
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            raise DataError(f"tool {self.spec.name!r}: required must be a list of names, got {required!r}")
         problems = []
         for name in dict.fromkeys([*properties, *required]):
             try:

@@ -81,16 +81,17 @@ def _first(branches: Sequence[Any], name: str, root: dict[str, Any], depth: int)
             return _filler(branch, name, root, depth + 1)
         except DataError as error:
             problems.append(str(error))
-    raise DataError("; ".join(dict.fromkeys(problems)))
+    raise DataError("; ".join(dict.fromkeys(problems)) or "its list of types is empty")
 
 
 def _resolve(reference: Any, root: dict[str, Any]) -> Any:
-    target: Any = root
-    start, *parts = str(reference).split("/")
-    for part in parts if start == "#" else [reference]:
-        if not isinstance(target, dict) or part not in target:
-            raise DataError(f"$ref {reference!r} leads nowhere inside this tool's parameters")
-        target = target[part]
+    """The schema at `#/$defs/Level` in the tool's parameters."""
+    start, *parts = reference.split("/") if isinstance(reference, str) else [None]
+    target: Any = root if start == "#" else None
+    for part in parts:
+        target = target.get(part) if isinstance(target, dict) else None
+    if target is None:
+        raise DataError(f"$ref {reference!r} leads nowhere inside this tool's parameters")
     return target
 
 
@@ -154,7 +155,7 @@ def _numbers(schema: dict[str, Any], name: str, *, whole: bool) -> Filler:
     narrow = None not in (minimum, maximum) and maximum - minimum <= 2
     step = _number(schema, "multipleOf", Fraction(1) if whole else Fraction(1, 100 if narrow else 10))
     if step <= 0 or (whole and step.denominator != 1):
-        raise DataError(f"multipleOf is {float(step)}, expected a positive number that fits the type")
+        raise DataError(f"multipleOf is {step}, expected a positive number that fits the type")
     words = set(words_of(name))
     usual = next((bounds for hints, bounds in _RANGES if hints & words), (1, 100))
     # From here on in whole steps, so that an excluded bound is one step away.
@@ -166,7 +167,7 @@ def _numbers(schema: dict[str, Any], name: str, *, whole: bool) -> Filler:
     first = max(firsts, default=min([usual_first, *(x - _NEAR for x in lasts)]))
     last = min(lasts, default=max(usual_last, first + _NEAR))
     if first > last:
-        raise DataError(f"no multiple of {float(step)} lies within its bounds; add `examples` to the schema")
+        raise DataError(f"no multiple of {step} lies within its bounds; add `examples` to the schema")
     if max(first, usual_first) <= min(last, usual_last):
         return Numbers(max(first, usual_first), min(last, usual_last), step)
     return Numbers(first, min(last, first + _NEAR), step)

@@ -135,6 +135,12 @@ def test_an_optional_parameter_that_no_text_can_say_is_left_out_and_named():
     assert all(set(call.arguments) == {"id"} for call in calls)
 
 
+@pytest.mark.parametrize("broken", [{"properties": []}, {"required": "id"}, {"required": [["id"]]}])
+def test_a_parameters_object_of_the_wrong_shape_is_an_error(broken):
+    with pytest.raises(DataError, match=r"tool 'save': (properties|required) must be"):
+        SchemaSkill(ToolSpec(name="save", parameters={"type": "object", **broken}))
+
+
 def draws(schema, name="x", root=None):
     made = filler(schema, name, root)
     return [made.draw(random.Random(i), "train" if i % 2 else "heldout") for i in range(200)]
@@ -177,11 +183,12 @@ def test_references_are_followed_inside_the_tool():
         ({"type": "array", "items": {"type": "array"}}, "arrays of arrays"),
         ({"type": "array", "items": {"type": "object"}}, "type 'object'"),
         ({"type": "null"}, "type 'null'"),
+        ({"type": []}, "list of types is empty"),
         ({"enum": [""]}, "allowed values"),
         ({"type": "string", "minLength": 500}, "no text of 500 or more characters"),
-        ({"type": "integer", "minimum": 5, "maximum": 4}, "no multiple of 1.0"),
+        ({"type": "integer", "minimum": 5, "maximum": 4}, "no multiple of 1 "),
         ({"type": "integer", "minimum": "5"}, "minimum must be a number, got '5'"),
-        ({"type": "integer", "multipleOf": 0}, "multipleOf is 0.0"),
+        ({"type": "integer", "multipleOf": 0}, "multipleOf is 0,"),
         ({"type": "array", "items": {"enum": ["a"]}, "uniqueItems": True, "minItems": 2}, "no 2 distinct items"),
         ({"not": {"type": "string"}}, "`not` is not supported"),
         ({"$ref": "#/$defs/Gone"}, "leads nowhere"),
