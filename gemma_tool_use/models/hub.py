@@ -3,9 +3,10 @@
     download_hf("google/gemma-3-270m-it", None, None, known)                   # folder in Hugging Face's cache
     download_kaggle("google/gemma-3/flax/gemma-3-270m-it", known)              # folder in kagglehub's cache
 
-The hubs' own libraries do the transfer, cache the files, resume a broken download and check sizes. They take tokens,
-cache folders and endpoints (`HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT`, `KAGGLE_USERNAME`, `KAGGLE_KEY`, `KAGGLEHUB_CACHE`)
-from the environment when imported, so they are imported only when needed: after a command has read its settings.
+The hubs' own libraries do the transfer, cache the files, go on after a broken connection and check sizes. They take
+tokens, cache folders and endpoints (`HF_TOKEN`, `HF_HOME`, `HF_ENDPOINT`, `KAGGLE_USERNAME`, `KAGGLE_KEY`,
+`KAGGLEHUB_CACHE`) from the environment when imported, so they are imported only when needed, after a command has read
+its settings.
 """
 
 import errno
@@ -24,7 +25,9 @@ HF_FILES = (
 )
 """What is downloaded of a repository; nothing else is needed, and pickled weights are never wanted."""
 
-_AGAIN = "run the same command again, the download goes on where it stopped"
+# huggingface_hub goes on inside a file after a broken connection, but not from one process to the next (see
+# https://github.com/huggingface/huggingface_hub/pull/4228): the sentence promises what holds for both hubs.
+_AGAIN = "run the same command again, files that arrived whole are kept"
 
 
 def download_hf(repo: str, revision: str | None, token: str | None, known: Sequence[str]) -> Path:
