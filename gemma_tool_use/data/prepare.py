@@ -27,16 +27,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from gemma_tool_use import __version__
 from gemma_tool_use.commands import EXIT_OK, run
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
 from gemma_tool_use.data import sources
+from gemma_tool_use.data.counts import Tally, counts_table
 from gemma_tool_use.data.files import identity
 from gemma_tool_use.data.openai_jsonl import PREPARED_FILE
-from gemma_tool_use.data.rules import Reject, Rule, Tally
+from gemma_tool_use.data.rules import Reject, Rule
 from gemma_tool_use.errors import ConfigError, FileError
 from gemma_tool_use.flags import parse
 from gemma_tool_use.settings import export_to_libraries, load_settings
@@ -98,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     manifest = prepare(config)
     console = Console()
     console.print(counts_table(manifest["counts"]))
+    if manifest["shortened"]:
+        console.print(f"{manifest['shortened']} of the kept conversations end after their first call.", highlight=False)
     if manifest["unusual_names"]:
         console.print(
             f"{manifest['unusual_names']} of the kept conversations offer a tool whose name is longer than 64 "
@@ -118,8 +120,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     source, files = sources.locate(config.source, config.input)
     with _new_folder(config.output) as folder:
         tally, names = Tally(), collections.Counter[str]()
-        rows = sources.outcomes(source, files, config.rule, limit=config.limit)
-        kept = _write_rejects(tqdm(rows, unit=" rows", desc="reading", disable=None), folder / "rejects.jsonl", tally)
+        outcomes = sources.outcomes(source, files, config.rule, tally, limit=config.limit)
+        kept = _write_rejects(tqdm(outcomes, unit=" rows", desc="reading", disable=None), folder / "rejects.jsonl")
         _write_conversations(kept, folder / PREPARED_FILE, names)
         tally.check(config.input, config.max_bad_share)
         manifest = {
@@ -133,6 +135,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "limit": config.limit,
             "rows_read": tally.rows,
             "counts": tally.ordered(),
+            "shortened": tally.shortened,
             "unusual_names": names["unusual"],
             "conversations": identity(folder / PREPARED_FILE) | {"file": PREPARED_FILE},
         }
@@ -141,21 +144,10 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     return manifest
 
 
-def counts_table(counts: dict[str, int]) -> Table:
-    """`{"kept": 153, "not single-turn": 2}` as a table whose last line is their sum."""
-    table = Table("rows", "outcome", show_footer=True)
-    table.columns[0].justify = "right"
-    for reason, n in counts.items():
-        table.add_row(f"{n:,}", reason)
-    table.columns[0].footer, table.columns[1].footer = f"{sum(counts.values()):,}", "rows read"
-    return table
-
-
-def _write_rejects(outcomes: Iterable[Conversation | Reject], path: Path, tally: Tally) -> Iterator[Conversation]:
-    """Counts every outcome, writes the rejects as they come and passes the conversations on."""
+def _write_rejects(outcomes: Iterable[Conversation | Reject], path: Path) -> Iterator[Conversation]:
+    """Writes the rejects as they come and passes the conversations on."""
     with path.open("w", encoding="utf-8") as file:
         for outcome in outcomes:
-            tally.add(outcome)
             if isinstance(outcome, Reject):
                 # ASCII, because the detail may quote a lone surrogate that UTF-8 has no form for.
                 file.write(json.dumps(dataclasses.asdict(outcome)) + "\n")

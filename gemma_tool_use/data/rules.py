@@ -14,9 +14,8 @@ import dataclasses
 import json
 
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
-from gemma_tool_use.errors import ConfigError, DataError
+from gemma_tool_use.errors import ConfigError
 
-KEPT = "kept"
 TOUCAN_SFT = "toucan-sft"
 """A Toucan conversation's `source` is `toucan-sft/SUBSET`, so that the subset survives being stored."""
 
@@ -137,65 +136,6 @@ def first_call(conversation: Conversation) -> Conversation:
         if message.calls:
             return dataclasses.replace(conversation, messages=conversation.messages[: i + 1])
     return conversation
-
-
-@dataclasses.dataclass
-class Tally:
-    """Counts the outcome of every row read: `kept` and each reason for a reject.
-
-    Attributes:
-      counts: outcome to number of rows; the values add up to `rows`.
-      rejects_bad: how many rows could not be read.
-      first_bad: the first of them.
-    """
-
-    counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    rejects_bad: int = 0
-    first_bad: Reject | None = None
-
-    @property
-    def rows(self) -> int:
-        return self.counts.total()
-
-    @property
-    def kept(self) -> int:
-        return self.counts[KEPT]
-
-    def add(self, outcome: Conversation | Reject) -> None:
-        if not isinstance(outcome, Reject):
-            self.counts[KEPT] += 1
-            return
-        self.counts[outcome.reason] += 1
-        if outcome.bad:
-            self.rejects_bad += 1
-            self.first_bad = self.first_bad or outcome
-
-    def ordered(self) -> dict[str, int]:
-        """`kept` first (also when it is 0), then the reasons from the most to the least frequent."""
-        rejects = {reason: n for reason, n in self.counts.most_common() if reason != KEPT}
-        return {KEPT: self.kept, **rejects}
-
-    def check(self, location: str, max_bad_share: float) -> None:
-        """Raises when the rows read cannot be trained on.
-
-        Raises:
-          DataError: no row at all, more than `max_bad_share` of them unreadable, or none kept; with the counts.
-        """
-        if not self.rows:
-            raise DataError(f"{location} holds no rows")
-        if self.first_bad is not None and self.rejects_bad > max_bad_share * self.rows:
-            first = self.first_bad
-            raise DataError(
-                f"{location}: {self.rejects_bad} of {self.rows} rows cannot be read, more than the share of "
-                f"{max_bad_share:g} that is accepted. First: {first.where} (id {first.id!r}): {first.reason}: "
-                f"{first.detail}. Is this the right --source? Otherwise repair the file or raise --max-bad-share."
-            )
-        if not self.kept:
-            rejects = "; ".join(f"{n} x {reason}" for reason, n in self.ordered().items() if n)
-            raise DataError(
-                f"{location}: none of {self.rows} rows is kept ({rejects}). Loosen the rule: --max-tools-offered, "
-                "--max-tools-used, --no-single-turn, --subsets."
-            )
 
 
 def short(value: object, limit: int = 160) -> str:

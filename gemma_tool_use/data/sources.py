@@ -17,8 +17,9 @@ from types import MappingProxyType
 
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
 from gemma_tool_use.data import hub, openai_jsonl, toucan
+from gemma_tool_use.data.counts import Tally
 from gemma_tool_use.data.files import existing, parquet_columns
-from gemma_tool_use.data.rules import Reject, Rule, Tally, apply_rule
+from gemma_tool_use.data.rules import Reject, Rule, apply_rule
 from gemma_tool_use.errors import ConfigError, DataError, suggest
 
 AUTO = "auto"
@@ -69,12 +70,14 @@ class Loaded:
     Attributes:
       conversations: in the order of the files.
       counts: `kept` and each reason, to the number of rows; the values add up to the rows read.
+      shortened: how many of the conversations the rule cut after their first call.
       rejects: one for every row that is not kept.
       files: the files that were read.
     """
 
     conversations: list[Conversation]
     counts: dict[str, int]
+    shortened: int
     rejects: list[Reject]
     files: list[Path]
 
@@ -102,31 +105,33 @@ def load(source: str, location: str, *, rule: Rule, limit: int | None = None, ma
     """
     chosen, files = locate(source, location)
     tally, conversations, rejects = Tally(), [], []
-    for outcome in outcomes(chosen, files, rule, limit=limit):
-        tally.add(outcome)
+    for outcome in outcomes(chosen, files, rule, tally, limit=limit):
         if isinstance(outcome, Reject):
             rejects.append(outcome)
         else:
             conversations.append(outcome)
     tally.check(location, max_bad_share)
-    return Loaded(conversations=conversations, counts=tally.ordered(), rejects=rejects, files=files)
+    return Loaded(
+        conversations=conversations, counts=tally.ordered(), shortened=tally.shortened, rejects=rejects, files=files
+    )
 
 
 def outcomes(
-    source: Source, files: Iterable[Path], rule: Rule, *, limit: int | None = None
+    source: Source, files: Iterable[Path], rule: Rule, tally: Tally, *, limit: int | None = None
 ) -> Iterator[Conversation | Reject]:
-    """The kept conversation or the reject of each row, one at a time; stops once `limit` rows are kept."""
-    kept = 0
+    """The kept conversation or the reject of each row, one at a time, counted in `tally`; stops at `limit` kept."""
     for path in files:
         for where, outcome in source.read(path):
+            messages = 0 if isinstance(outcome, Reject) else len(outcome.messages)
             if not isinstance(outcome, Reject):
                 outcome = apply_rule(outcome, rule)
             if isinstance(outcome, Reject):
-                yield dataclasses.replace(outcome, where=where)
-                continue
+                outcome = dataclasses.replace(outcome, where=where)
+                tally.add(outcome)
+            else:
+                tally.add(outcome, shortened=len(outcome.messages) < messages)
             yield outcome
-            kept += 1
-            if kept == limit:
+            if tally.kept == limit:
                 return
 
 

@@ -40,6 +40,7 @@ def test_the_folder_holds_conversations_rejects_and_a_manifest(toucan_file, tmp_
     manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["counts"] == {"kept": 21, "call arguments are not valid JSON": 1, "subset not asked for": 1}
     assert manifest["rows_read"] == 23 == sum(manifest["counts"].values())
+    assert manifest["shortened"] == 21
     assert manifest["unusual_names"] == 1
     assert manifest["rule"]["max_tools_offered"] == 3
     digest = hashlib.sha256(toucan_file.read_bytes()).hexdigest()

@@ -4,8 +4,8 @@ import pytest
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
 from gemma_tool_use.data import rules
-from gemma_tool_use.data.rules import EVERYTHING, Reject, Rule, Tally, apply_rule
-from gemma_tool_use.errors import ConfigError, DataError
+from gemma_tool_use.data.rules import EVERYTHING, Reject, Rule, apply_rule
+from gemma_tool_use.errors import ConfigError
 
 USER = Message(role="user", content="hi")
 ANSWER = Message(role="assistant", content="hello")
@@ -91,31 +91,3 @@ def test_first_call_only_ends_the_conversation_after_its_first_calls():
 def test_negative_limits_are_all_named():
     with pytest.raises(ConfigError, match=r"max_tools_used.*-1.*max_tools_offered.*-2"):
         Rule(max_tools_used=-1, max_tools_offered=-2)
-
-
-def test_a_tally_adds_up_and_lists_kept_first():
-    tally = Tally()
-    for outcome in [Reject(reason="x"), Reject(reason="y"), Reject(reason="x"), conversation(USER, ANSWER)]:
-        tally.add(outcome)
-    assert list(tally.ordered().items()) == [("kept", 1), ("x", 2), ("y", 1)]
-    assert tally.rows == sum(tally.ordered().values()) == 4
-
-
-def test_only_unreadable_rows_count_towards_the_bad_share():
-    tally = Tally()
-    for outcome in [conversation(USER, ANSWER), Reject(reason=rules.OTHER_SUBSET), Reject(reason=rules.OTHER_SUBSET)]:
-        tally.add(outcome)
-    tally.check("data", 0.0)
-    tally.add(Reject(id="r7", reason=rules.BROKEN_TOOLS, detail="...", where="f row 3"))
-    tally.check("data", 0.25)
-    with pytest.raises(DataError, match=r"1 of 4 rows cannot be read.*f row 3 \(id 'r7'\)"):
-        tally.check("data", 0.24)
-
-
-def test_no_rows_and_none_kept_are_errors():
-    tally = Tally()
-    with pytest.raises(DataError, match="data holds no rows"):
-        tally.check("data", 1)
-    tally.add(Reject(reason=rules.OTHER_SUBSET))
-    with pytest.raises(DataError, match=r"none of 1 rows is kept \(1 x subset not asked for\)"):
-        tally.check("data", 1)

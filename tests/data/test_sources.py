@@ -63,6 +63,7 @@ def test_kept_and_rejects_add_up_to_the_rows_read(tmp_path):
         "more than 3 tools offered": 1,
         "messages are not valid JSON": 1,
     }
+    assert loaded.shortened == 0
     assert len(loaded.conversations) + len(loaded.rejects) == len(rows) == sum(loaded.counts.values())
     assert [(r.id, r.where) for r in loaded.rejects] == [(f"u{i}", f"t.parquet row {i}") for i in (12, 13, 14)]
 
@@ -97,6 +98,14 @@ def test_jsonl_survives_bom_crlf_blank_lines_and_gzip(tmp_path):
     assert [c.id for c in plain.conversations] == ["a1", "rows.jsonl:4"]
     assert [c.messages for c in plain.conversations] == [c.messages for c in packed.conversations]
     assert plain.conversations[0].messages[1].calls[0].name == "now"
+    assert plain.shortened == 0
+
+
+def test_a_rule_that_cuts_says_how_many_it_cut(tmp_path):
+    short = {"tools": [TOOL], "messages": LINE["messages"][:2]}
+    loaded = load("openai-jsonl", write_lines(tmp_path / "r.jsonl", LINE, short, LINE), rule=Rule())
+    assert [len(conversation.messages) for conversation in loaded.conversations] == [2, 2, 2]
+    assert loaded.shortened == 2
 
 
 def test_a_line_separator_inside_a_string_does_not_end_the_line(tmp_path):
