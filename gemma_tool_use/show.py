@@ -27,6 +27,7 @@ from rich.text import Text
 from gemma_tool_use.commands import EXIT_OK, run
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
 from gemma_tool_use.data import sources
+from gemma_tool_use.data.counts import Tally
 from gemma_tool_use.data.rules import EVERYTHING, Reject
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.flags import parse
@@ -179,8 +180,14 @@ def _rows(config: ShowConfig) -> Iterator[Conversation | Reject]:
     """The first `count` rows, those that cannot be read included."""
     if config.input is None:
         return iter((EXAMPLE,))
-    source, files = sources.locate(config.source, config.input)
-    return itertools.islice(sources.outcomes(source, files, EVERYTHING), config.count)
+    return _read(*sources.locate(config.source, config.input), config)
+
+
+def _read(source: sources.Source, files: list[Path], config: ShowConfig) -> Iterator[Conversation | Reject]:
+    tally = Tally()
+    yield from itertools.islice(sources.outcomes(source, files, EVERYTHING, tally), config.count)
+    if not tally.rows:
+        raise DataError(f"{config.input} holds no rows")
 
 
 def _tokenizer(model: str) -> Tokenizer:

@@ -10,7 +10,7 @@ from tiny_tokenizer import tiny_tokenizer, write_tiny_tokenizer
 
 from gemma_tool_use.commands import run
 from gemma_tool_use.conversation import Conversation, Message, Segment, conversation_to_dict
-from gemma_tool_use.errors import ConfigError, FileError
+from gemma_tool_use.errors import ConfigError, DataError, FileError
 from gemma_tool_use.formats.dialects import DIALECTS
 from gemma_tool_use.formats.encode import Encoded, encode
 from gemma_tool_use.show import EXAMPLE, main, show, token_lines, token_text, visible_piece
@@ -133,6 +133,9 @@ def test_mistakes_name_their_remedy(tokenizer_folder: str, tmp_path: Path):
         main(["--model", tokenizer_folder, "--dialect", "hermez"])
     with pytest.raises(ConfigError, match="count must be 1 or more, got 0"):
         main(["--model", tokenizer_folder, "--count", "0"])
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(DataError, match="holds no rows"):
+        main([str(tmp_path / "empty.jsonl"), "--model", tokenizer_folder])
     with pytest.raises(FileError, match="absent"):
         main([str(tmp_path / "absent.jsonl"), "--model", tokenizer_folder])
 
