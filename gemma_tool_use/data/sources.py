@@ -198,4 +198,6 @@ def _recognise(path: Path) -> Source:
         return SOURCES[openai_jsonl.NAME]
     else:
         found = f"{file} is neither parquet nor .jsonl"
-    raise ConfigError(f"cannot tell the form of the rows: {found}. Name the source: --source {' or --source '.join(SOURCES)}")
+    raise ConfigError(
+        f"cannot tell the form of the rows: {found}. Name the source: --source {' or --source '.join(SOURCES)}"
+    )
