@@ -193,11 +193,23 @@ def _print_help(
     raise AssertionError("tyro exits after --help")
 
 
+class _TextLoader(yaml.BaseLoader):
+    """Builds nothing but text, lists and mappings: `1e-4` and `no` reach the flag as typed. Refuses repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for number, (key, _) in enumerate(node.value):
+            if key.value in keys[:number]:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value} stands twice", problem_mark=key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path, types_: Mapping[str, Any], problems: list[str]) -> dict[str, list[str]]:
     """`{"lora": {"rank": 8}}` in a file becomes `{"lora.rank": ["8"]}`. Scalars stay the text that was written."""
     try:
-        # BaseLoader builds nothing but text, lists and mappings: `1e-4` and `no` reach the flag as they were typed.
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_TextLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problems.append(f"--{_CONFIG} {path}: {' '.join(str(error).split())}")
         return {}
@@ -218,10 +230,15 @@ def _flatten(
 ) -> None:
     for key, value in content.items():
         name = prefix + _kebab(key)
-        if name in types_ and isinstance(value, dict):
-            result[name] = [str(item) for pair in value.items() for item in pair]
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+        if name in result:
+            complain(f"{name} stands twice")
+        elif name in types_ and not all(isinstance(item, str) for item in inner):
+            complain(f"{name}: a list or mapping in here holds another one; expected plain values")
+        elif name in types_ and isinstance(value, dict):
+            result[name] = [item for pair in value.items() for item in pair]
         elif name in types_:
-            result[name] = [str(item) for item in value] if isinstance(value, list) else [value]
+            result[name] = value if isinstance(value, list) else [value]
         elif isinstance(value, dict) and any(flag.startswith(f"{name}.") for flag in types_):
             _flatten(value, f"{name}.", types_, result, complain)
         else:

@@ -226,6 +226,19 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, content):
     assert "No such file" in refusal("--config", str(tmp_path / "absent.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("seed: 1\nseed: 2\n", "seed stands twice"),
+        ("max_steps: 1\nmax-steps: 2\n", "max-steps stands twice"),
+        ("lora: {modules: [[q], kv]}\n", "lora.modules: a list or mapping in here holds another one"),
+    ],
+)
+def test_an_ambiguous_file_is_refused(tmp_path, content, complaint):
+    (tmp_path / "run.yaml").write_text(content)
+    assert complaint in refusal("--config", str(tmp_path / "run.yaml"))
+
+
 def test_a_required_flag_is_named():
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Needs:
