@@ -7,7 +7,7 @@ read_json('{"a": 1, "a": 2}')                     ->  ValueError: the key 'a' st
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gemma_tool_use.conversation import ToolCall
@@ -63,7 +63,7 @@ def write_json(value: Any, *, indent: int | None = None, avoid: Iterable[str] = 
     return escape_tags(text, avoid, lambda char: f"\\u{ord(char):04x}")
 
 
-def escape_tags(text: str, avoid: Iterable[str], escape: Any) -> str:
+def escape_tags(text: str, avoid: Iterable[str], escape: Callable[[str], str]) -> str:
     """Replaces the first character of each tag that occurs, at all its places, by `escape(character)`.
 
     At all places, because a tag of equal characters (three backticks) would come back when only its start is replaced.
