@@ -238,7 +238,7 @@ def _flatten(
         elif name in types_ and isinstance(value, dict):
             result[name] = [item for pair in value.items() for item in pair]
         elif name in types_:
-            result[name] = value if isinstance(value, list) else [value]
+            result[name] = value if isinstance(value, list) else [str(value)]
         elif isinstance(value, dict) and any(flag.startswith(f"{name}.") for flag in types_):
             _flatten(value, f"{name}.", types_, result, complain)
         else:
