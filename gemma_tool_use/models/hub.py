@@ -34,12 +34,12 @@ def download_hf(repo: str, revision: str | None, token: str | None, known: Seque
     """The folder with `HF_FILES` of a Hugging Face repository, from the cache where it is complete there."""
     from huggingface_hub import constants, snapshot_download
 
-    # httpx's from huggingface_hub 1.0 on, requests' before: the one that the installed version lets through.
-    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
+    # httpx's own error, by the name under which huggingface_hub uses it: httpx is its dependency, not ours.
+    from huggingface_hub.errors import HTTPError, XetDownloadError  # pyright: ignore[reportPrivateImportUsage]
 
     try:
         return Path(snapshot_download(repo, revision=revision, token=token, allow_patterns=list(HF_FILES)))
-    except (OSError, ValueError, HTTPError) as error:
+    except (OSError, ValueError, HTTPError, XetDownloadError) as error:
         raise _hf_sentence(error, repo, revision, known, constants.ENDPOINT) from error
 
 
@@ -60,8 +60,9 @@ def _hf_sentence(
     if isinstance(error, errors.RevisionNotFoundError):
         return HubError(f"{repo} has no revision {revision!r}; see {page}/commits/main")
     if isinstance(error, errors.RepositoryNotFoundError):
+        here = "" if Path(repo).exists() else f", and {repo} is no local folder"
         return HubError(
-            f"{repo} does not exist at {endpoint}, or HF_TOKEN's account may not see it. {suggest(repo, known)}"
+            f"{repo} does not exist at {endpoint}, or HF_TOKEN's account may not see it{here}. {suggest(repo, known)}"
         )
     if status == 401:
         return HubError(f"{endpoint} refused the token: set HF_TOKEN to a valid one from {endpoint}/settings/tokens")
@@ -97,6 +98,8 @@ def download_kaggle(handle: str, known: Sequence[str]) -> Path:
         exceptions.NotFoundError,
         exceptions.BackendError,
         exceptions.DataCorruptionError,
+        exceptions.KaggleEnvironmentError,
+        exceptions.ColabEnvironmentError,
         requests.RequestException,
         OSError,
         ValueError,

@@ -84,7 +84,7 @@ def identity(local: LocalCheckpoint) -> Identity:
     root = local.path if local.path.is_dir() else local.path.parent
     files: dict[str, str] = {}
     for path in sorted(reader.files):
-        name = path.relative_to(root.resolve() if path.is_relative_to(root.resolve()) else root).as_posix()
+        name = path.relative_to(root).as_posix()
         if local.sha256 is not None and len(reader.files) == 1:
             files[name] = local.sha256
             continue

@@ -24,9 +24,9 @@ class OrbaxReader(Reader):
     """An Orbax folder. All arrays are restored at the first `read`, in one call, and handed out once each."""
 
     def __init__(self, folder: Path):
+        self.files = sorted(path for path in folder.rglob("*") if path.is_file())
         # Orbax takes absolute paths only.
         self._folder = folder.resolve()
-        self.files = sorted(path for path in self._folder.rglob("*") if path.is_file())
         self._checkpointer = ocp.PyTreeCheckpointer()
         self._tree = self._metadata_tree()
         self.shapes = {name: tuple(leaf.shape) for name, leaf in _flatten(self._tree).items()}
