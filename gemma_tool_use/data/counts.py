@@ -88,3 +88,8 @@ def counts_table(counts: Mapping[str, int]) -> Table:
         table.add_row(f"{n:,}", reason)
     table.columns[0].footer, table.columns[1].footer = f"{sum(counts.values()):,}", "rows read"
     return table
+
+
+def chain(first: Mapping[str, int], then: Mapping[str, int]) -> dict[str, int]:
+    """The account of two stages as one: what the first kept is what the second was given."""
+    return {**first, **then}

@@ -1,4 +1,4 @@
-"""The adapter on disk: one float32 `.npy` per LoRA array plus `adapter.json`, back through Qwix, or merged into weights.
+"""The adapter on disk: float32 `.npy` arrays plus `adapter.json`; back through Qwix, or merged into plain weights.
 
 run/model.layers.0.attn.q_einsum.lora_a.npy     [640, 16]
 run/model.layers.0.attn.q_einsum.lora_b.npy     [16, 4, 256]
@@ -20,13 +20,14 @@ import numpy as np
 from flax import nnx
 
 from gemma_tool_use.errors import CheckpointError
-from gemma_tool_use.models.lora import LoraSpec, attach_lora
+from gemma_tool_use.models.lora import attach_lora
+from gemma_tool_use.models.lora_spec import LoraSpec
 
 MANIFEST = "adapter.json"
 FORMAT_VERSION = 1
 
 # How a module's base weight grows by its adapter, weight += alpha / rank * einsum(formula, a, b).
-# The einsums are those that Qwix derives from Tunix's products (q: BTD,NDH->BTNH; kv: BSD,CKDH->CBSKH; o: BTNH,NHD->BTD).
+# The einsums follow from Tunix's products (q: BTD,NDH->BTNH; kv: BSD,CKDH->CBSKH; o: BTNH,NHD->BTD).
 MERGE_FORMULAS: Mapping[str, tuple[str, str]] = {
     "q_einsum": ("w", "dr,rnh->ndh"),
     "kv_einsum": ("w", "dr,rckh->ckdh"),

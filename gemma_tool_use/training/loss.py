@@ -1,8 +1,8 @@
 """Cross-entropy over a 262,144-token vocabulary, only where `loss_mask` says so.
 
-In Gemma 3 270M the vocabulary projection is 63 % of the arithmetic, and nine tenths of a tool-calling row are prompt. So
-logits are computed for the trained positions alone, `CHUNK` rows at a time, and the gradient of the hidden states is
-formed in the same sweep, as softmax(logits) @ table - table[target]: no one-hot, never [batch, length, vocabulary].
+In Gemma 3 270M the vocabulary projection is 63 % of the arithmetic, and most of a tool-calling row is prompt. So logits
+are computed for the trained positions alone, `CHUNK` of them at a time, and the gradient of the hidden states is formed
+in the same sweep, as softmax(logits) @ table - table[target]: no one-hot, never [batch, length, vocabulary].
 """
 
 from typing import Any
@@ -34,9 +34,7 @@ def cross_entropy_sum(hidden: jax.Array, table: jax.Array, targets: jax.Array, m
     return _sweep(hidden, table, targets, mask)[0]
 
 
-def _sweep(
-    hidden: jax.Array, table: jax.Array, targets: jax.Array, mask: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _sweep(hidden: jax.Array, table: jax.Array, targets: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(sum of losses, its gradient with respect to `hidden`)."""
     positions = hidden.shape[0]
     order = jnp.argsort(~mask, stable=True)  # masked positions first
@@ -78,8 +76,8 @@ cross_entropy_sum.defvjp(_forward, _backward)
 def token_loss_sum(model: Any, tokens: jax.Array, loss_mask: jax.Array) -> jax.Array:
     """Summed next-token loss of one batch of right-padded rows.
 
-    Position t predicts token t + 1, and counts when `loss_mask[t + 1]` is True. Padding needs no attention mask of its own:
-    it stands behind every real token, so a causal mask hides it.
+    Position t predicts token t + 1, and counts when `loss_mask[t + 1]` is True. Padding needs no attention mask of its
+    own: it stands behind every real token, so a causal mask hides it.
 
     Args:
       model: a Tunix Gemma 3 with or without LoRA; called once.
@@ -100,6 +98,6 @@ def token_loss_sum(model: Any, tokens: jax.Array, loss_mask: jax.Array) -> jax.A
 
 
 def hidden_states(model: Any, tokens: jax.Array, positions: jax.Array, attention_mask: jax.Array) -> jax.Array:
-    """Final hidden states [batch, length, width]. The logits that the call also returns are unused, so XLA drops them."""
+    """Final hidden states [batch, length, width]; the logits of the same call are unused, so XLA drops them."""
     model(tokens, positions, None, attention_mask, output_hidden_states=True)
     return nnx.pop(model, nnx.Intermediate)["all_hidden_states"].get_value()[0]

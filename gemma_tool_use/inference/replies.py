@@ -1,0 +1,40 @@
+"""From conversations to parsed replies, with the dialect's own prompt and parser: there is no other chat template.
+
+replies = reply_to(Sampler(model), tokenizer, get_dialect("gemma_json"), [conversation])
+replies[0].calls        # (ToolCall(name="get_weather", arguments={"city": "Oslo"}),)
+"""
+
+from collections.abc import Sequence
+
+from gemma_tool_use.conversation import Conversation, Reply
+from gemma_tool_use.formats.dialect import Dialect
+from gemma_tool_use.formats.encode import encode
+from gemma_tool_use.formats.tokenizer import Tokenizer
+from gemma_tool_use.inference.sampler import Sampler, SamplingConfig
+
+
+def reply_to(
+    sampler: Sampler,
+    tokenizer: Tokenizer,
+    dialect: Dialect,
+    conversations: Sequence[Conversation],
+    *,
+    config: SamplingConfig | None = None,
+) -> list[Reply]:
+    """The model's next message for each conversation, parsed by the dialect."""
+    prompts = [encode(dialect.prompt(conversation), tokenizer).tokens.tolist() for conversation in conversations]
+    generated = sampler.generate(
+        prompts,
+        stop_ids=stop_ids(dialect, tokenizer),
+        pad_id=tokenizer.pad_id,
+        config=config,
+    )
+    return [dialect.parse(tokenizer.decode(tokens)) for tokens in generated]
+
+
+def stop_ids(dialect: Dialect, tokenizer: Tokenizer) -> list[int]:
+    """`<eos>` and those of the dialect's stop texts that are one control token.
+
+    A stop text of several tokens cannot be seen by the sampler; the dialect's parser ends the reply there instead.
+    """
+    return [tokenizer.eos_id, *(tokenizer.control_ids[t] for t in dialect.stop_texts if t in tokenizer.control_ids)]

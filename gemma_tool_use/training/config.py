@@ -1,0 +1,178 @@
+"""What a training run can be told. Frozen, checked on construction, all problems at once. No JAX.
+
+TrainConfig(rank=8, learning_rate=3e-4)
+PRESETS["quickstart"]       # the real model learns to call six tools on a laptop CPU
+"""
+
+import dataclasses
+from typing import Literal
+
+from gemma_tool_use.errors import ConfigError
+from gemma_tool_use.models.lora_spec import DEFAULT_MODULES, LoraSpec
+
+Optimizer = Literal["adamw", "adam", "adafactor", "adagrad", "lamb", "lion", "rmsprop", "sgd"]
+Schedule = Literal["constant", "linear", "cosine"]
+Tracker = Literal["tensorboard", "wandb"]
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run. The defaults are the project's format run on Toucan."""
+
+    model: str = "google/gemma-3-270m-it"
+    """Base weights: a Hugging Face repo id, kaggle:HANDLE, a folder in either hub's layout, a .gguf file, or
+    embedded:gemma-3-270m."""
+    data: str = "Agent-Ark/Toucan-1.5M"
+    """Rows: a file, a folder, or a hub id; not used with --source synthetic."""
+    source: str = "auto"
+    """How to read the rows: auto (by looking), toucan-sft, openai-jsonl, or synthetic (generated here)."""
+    dialect: str = "gemma_json"
+    """How tools and calls are written as text; `gemma-tool-use show --help` lists the dialects."""
+    output_dir: str = "gemma3_270m_tool_calling_lora"
+    """The run folder; must not exist yet, except with --resume."""
+    resume: bool = False
+    """Continue the run in --output-dir from its newest checkpoint."""
+
+    max_tools_used: int = 2
+    """Rows that call more different tools than this are left out."""
+    max_tools_offered: int = 3
+    """Rows that offer more tools than this are left out."""
+    single_turn: bool = True
+    """Leave out rows with more than one user message."""
+    first_call_only: bool = True
+    """Cut each row after its first reply with calls, so that long tool outputs do not use up --max-length."""
+    max_rows: int | None = None
+    """Read at most this many rows."""
+    max_length: int = 512
+    """Longest row in tokens; longer rows are left out whole and counted."""
+    max_bad_share: float = 0.1
+    """Stop when more than this share of the rows cannot be read."""
+    synthetic_rows: int = 1000
+    """How many rows --source synthetic generates."""
+
+    rank: int = 16
+    """LoRA rank."""
+    alpha: float = 16.0
+    """LoRA alpha; the adapter's product is multiplied by alpha / rank."""
+    modules: tuple[str, ...] = DEFAULT_MODULES
+    """Modules that get LoRA, as regular expressions on the end of the module path."""
+
+    batch_size: int = 4
+    """Rows per micro-batch, over all devices."""
+    gradient_accumulation: int = 1
+    """Micro-batches per optimizer step."""
+    epochs: float = 3.0
+    """Passes over the training rows."""
+    max_steps: int | None = None
+    """Stop after this many optimizer steps, even within an epoch."""
+    optimizer: Optimizer = "adamw"
+    """Optimizer by its optax name."""
+    learning_rate: float = 1e-4
+    """Peak learning rate."""
+    schedule: Schedule = "cosine"
+    """Learning rate after the warm-up: constant, or falling to zero along a line or a half cosine."""
+    warmup_share: float = 0.03
+    """Share of the steps in which the learning rate rises from zero."""
+    weight_decay: float = 0.0
+    """Weight decay, for the optimizers that have it."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm; 0 turns clipping off."""
+    dtype: Dtype = "auto"
+    """Compute dtype; auto is bfloat16 on a TPU or GPU and float32 on a CPU. Adapter and optimizer stay float32."""
+    seed: int = 0
+    """Seed of the adapter, the split, the shuffle and the synthetic rows."""
+
+    eval_share: float = 0.05
+    """Share of the rows kept out of training for the evaluation loss; 0 turns it off."""
+    eval_every: int = 100
+    """Optimizer steps between evaluations."""
+    save_every: int = 100
+    """Optimizer steps between checkpoints."""
+    keep: int = 3
+    """Checkpoints kept, newest first."""
+    log_every: int = 10
+    """Steps between printed lines where there is no progress bar."""
+    report_to: tuple[Tracker, ...] = ("tensorboard",)
+    """Where metrics go besides metrics.jsonl."""
+    workers: int = 0
+    """Worker processes for tokenising and batching; 0 does it in this process."""
+    compare_requests: int = 0
+    """Held-out synthetic requests answered before and after training; 0 skips the comparison."""
+
+    def __post_init__(self) -> None:
+        problems = [problem for problem in self._problems() if problem]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def _problems(self) -> list[str]:
+        problems = [
+            f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}"
+            for name, least in _AT_LEAST.items()
+            if getattr(self, name) is not None and getattr(self, name) < least
+        ]
+        problems += [
+            f"--{name.replace('_', '-')} must be between 0 and 1, got {getattr(self, name)}"
+            for name in ("warmup_share", "eval_share", "max_bad_share")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        problems += [
+            f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}"
+            for name in ("learning_rate", "epochs", "alpha")
+            if not getattr(self, name) > 0
+        ]
+        if not problems:
+            try:
+                _ = self.lora
+            except ConfigError as error:
+                problems.append(f"--modules: {error}")
+        return problems
+
+    @property
+    def lora(self) -> LoraSpec:
+        return LoraSpec(rank=self.rank, alpha=self.alpha, modules=self.modules)
+
+
+_AT_LEAST = {
+    "max_tools_used": 0,
+    "max_tools_offered": 0,
+    "max_rows": 1,
+    "max_length": 8,
+    "synthetic_rows": 1,
+    "rank": 1,
+    "batch_size": 1,
+    "gradient_accumulation": 1,
+    "max_steps": 1,
+    "weight_decay": 0,
+    "clip_norm": 0,
+    "eval_every": 1,
+    "save_every": 1,
+    "keep": 1,
+    "log_every": 1,
+    "workers": 0,
+    "compare_requests": 0,
+}
+
+# What a resumed run may change without becoming another run.
+RESUME_MAY_CHANGE = frozenset({"resume", "output_dir", "save_every", "keep", "log_every", "report_to", "workers"})
+
+PRESETS = {
+    "default": TrainConfig(),
+    "quickstart": TrainConfig(
+        model="embedded:gemma-3-270m",
+        data="",
+        source="synthetic",
+        dialect="gemma_json_compact",
+        output_dir="gemma3_270m_tool_calling_lora_quickstart",
+        synthetic_rows=400,
+        max_length=256,
+        epochs=1.0,
+        learning_rate=2e-3,
+        warmup_share=0.1,
+        eval_share=0.04,
+        eval_every=1000,
+        save_every=50,
+        keep=1,
+        compare_requests=64,
+    ),
+}

@@ -1,0 +1,268 @@
+"""One training run from a config: weights and rows in, Tunix training, adapter and run folder out.
+
+with StopRequest() as stop:
+    prepared = prepare(config)
+    folder = RunFolder.claim(config)
+    result = fit(config, prepared, folder, stop)
+"""
+
+import contextlib
+import dataclasses
+import logging
+import math
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import nnx
+from tunix.sft import metrics_logger, peft_trainer
+
+from gemma_tool_use.data.counts import KEPT, chain
+from gemma_tool_use.data.pipeline import EncodedRows, batches, encode_rows, eval_batches, split, steps_per_epoch
+from gemma_tool_use.data.rules import Rule
+from gemma_tool_use.data.sources import fingerprint, load
+from gemma_tool_use.data.synthetic import generate as generate_synthetic
+from gemma_tool_use.errors import DataError
+from gemma_tool_use.formats.dialect import Dialect
+from gemma_tool_use.formats.dialects import get_dialect
+from gemma_tool_use.formats.encode import Encoded
+from gemma_tool_use.formats.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
+from gemma_tool_use.models.load import Identity, identity, load_base
+from gemma_tool_use.models.lora import attach_lora
+from gemma_tool_use.models.resolve import LocalCheckpoint
+from gemma_tool_use.training.config import TrainConfig
+from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
+from gemma_tool_use.training.progress import BatchFeed, JsonlBackend, ProgressHooks, StopRequest
+from gemma_tool_use.training.run_folder import RunFolder
+from gemma_tool_use.training.trainer import ToolCallTrainer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Encoded rows and where every row read went: `counts` add up to the rows read."""
+
+    train: list[Encoded]
+    train_ids: list[str]
+    held_out: list[Encoded]
+    counts: dict[str, int]
+    fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """All that a run needs before its first step."""
+
+    model: nnx.Module
+    identity: Identity
+    tokenizer: Tokenizer
+    dialect: Dialect
+    rows: Rows
+    mesh: jax.sharding.Mesh | None
+    compute_dtype: Any
+
+    def on_mesh(self) -> contextlib.AbstractContextManager[Any]:
+        """The context in which sharded computations of this run happen."""
+        return self.mesh if self.mesh is not None else contextlib.nullcontext()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """How training went. `stopped_by`: the signal that ended it early, if one did."""
+
+    steps: int
+    total_steps: int
+    losses: list[float]
+    eval_loss: float | None
+    seconds: float
+    first_step_done: float | None
+    stopped_by: str | None
+
+
+def prepare_rows(config: TrainConfig, dialect: Dialect, tokenizer: Tokenizer) -> Rows:
+    """Reads or generates rows, filters, encodes and splits them; every row is accounted for.
+
+    Raises:
+      DataError: no row is left, or a loss mask that trains nothing or everything.
+    """
+    if config.source == "synthetic":
+        conversations = generate_synthetic(count=config.synthetic_rows, seed=config.seed)
+        counts = {KEPT: len(conversations)}
+    else:
+        rule = Rule(
+            single_turn=config.single_turn,
+            max_tools_used=config.max_tools_used,
+            max_tools_offered=config.max_tools_offered,
+            first_call_only=config.first_call_only,
+        )
+        loaded = load(config.source, config.data, rule=rule, limit=config.max_rows, max_bad_share=config.max_bad_share)
+        conversations, counts = loaded.conversations, loaded.counts
+    encoded = encode_rows(conversations, dialect, tokenizer, max_length=config.max_length, workers=config.workers)
+    counts = chain(counts, encoded.counts)
+    train, held_out = _split(encoded, config)
+    return Rows(
+        train=[encoded.rows[i] for i in train],
+        train_ids=[encoded.ids[i] for i in train],
+        held_out=[encoded.rows[i] for i in held_out],
+        counts=counts,
+        fingerprint=fingerprint(conversations),
+    )
+
+
+def prepare(config: TrainConfig, local: LocalCheckpoint) -> Prepared:
+    """Loads tokenizer, rows and weights; everything cheap that can fail comes first."""
+    dialect = get_dialect(config.dialect)
+    tokenizer = load_tokenizer(local.require_tokenizer())
+    rows = prepare_rows(config, dialect, tokenizer)
+    mesh = make_mesh()
+    dtype = compute_dtype(config)
+    base = load_base(local, dtype=dtype, mesh=mesh)
+    check_vocabulary(tokenizer, base.config.num_embed)
+    with mesh if mesh is not None else contextlib.nullcontext():
+        model = attach_lora(base, config.lora, seed=config.seed, mesh=mesh)
+    return Prepared(
+        model=model,
+        identity=identity(local),
+        tokenizer=tokenizer,
+        dialect=dialect,
+        rows=rows,
+        mesh=mesh,
+        compute_dtype=dtype,
+    )
+
+
+def make_mesh() -> jax.sharding.Mesh | None:
+    """All devices on one FSDP axis, with the axis names of Tunix's sharding rules; None for a single device."""
+    if jax.device_count() == 1:
+        return None
+    return jax.sharding.Mesh(np.array(jax.devices()).reshape(-1, 1), ("fsdp", "tp"))
+
+
+def compute_dtype(config: TrainConfig) -> Any:
+    """The dtype of base weights and activations."""
+    if config.dtype == "auto":
+        return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    return jnp.dtype(config.dtype)
+
+
+def total_steps(config: TrainConfig, rows: int) -> int:
+    """Optimizer steps of the whole run."""
+    per_epoch = steps_per_epoch(rows, batch_size=config.batch_size, accumulation=config.gradient_accumulation)
+    steps = max(1, round(config.epochs * per_epoch))
+    return min(steps, config.max_steps or steps)
+
+
+def fit(config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRequest) -> FitResult:
+    """Trains `prepared.model` in place, continuing from the folder's newest checkpoint if there is one.
+
+    Raises:
+      TrainingError: the loss stays non-finite.
+    """
+    steps = total_steps(config, len(prepared.rows.train))
+    row_multiple = jax.device_count()
+    feed = BatchFeed(
+        batches(
+            prepared.rows.train,
+            batch_size=config.batch_size,
+            length=_length(prepared.rows.train),
+            accumulation=config.gradient_accumulation,
+            seed=config.seed,
+            epochs=math.ceil(config.epochs),
+            pad_id=prepared.tokenizer.pad_id,
+            row_multiple=row_multiple,
+            workers=config.workers,
+        ),
+        stop,
+    )
+    held_out = _eval_batches(config, prepared, row_multiple)
+    start = time.monotonic()
+    with prepared.on_mesh():
+        log = JsonlBackend(folder.metrics)
+        trainer = _make_trainer(config, prepared, folder, steps, log)
+        folder.drop_metrics_after(trainer.train_steps)
+        hooks = ProgressHooks(
+            feed, log, steps=steps, log_every=config.log_every, row_ids=prepared.rows.train_ids, held_out=held_out
+        )
+        trainer.with_training_hooks(hooks)
+        trainer.train(feed, held_out)
+    return FitResult(
+        steps=trainer.train_steps,
+        total_steps=steps,
+        losses=hooks.losses,
+        eval_loss=hooks.eval_loss,
+        seconds=time.monotonic() - start,
+        first_step_done=hooks.first_step_done,
+        stopped_by=stop.signal.name if stop.signal is not None and trainer.train_steps < steps else None,
+    )
+
+
+def _make_trainer(
+    config: TrainConfig, prepared: Prepared, folder: RunFolder, steps: int, log: JsonlBackend
+) -> ToolCallTrainer:
+    # Orbax warns and logs at every save; what a user needs to know of it is printed by us.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    schedule = make_schedule(
+        config.schedule, learning_rate=config.learning_rate, steps=steps, warmup_share=config.warmup_share
+    )
+    optimizer = make_optimizer(config.optimizer, schedule, weight_decay=config.weight_decay, clip_norm=config.clip_norm)
+    return ToolCallTrainer(
+        prepared.model,
+        optimizer,
+        peft_trainer.TrainingConfig(
+            eval_every_n_steps=config.eval_every,
+            max_steps=steps,
+            checkpoint_root_directory=str(folder.checkpoints),
+            checkpointing_options=ocp.CheckpointManagerOptions(
+                save_interval_steps=config.save_every, max_to_keep=config.keep
+            ),
+            # Rows are the second axis, behind the micro-batches.
+            data_sharding_axis=(None, "fsdp"),  # pyright: ignore[reportArgumentType]
+            pbar_description="training",
+        ),
+        metrics_logger=_metrics_logger(config, folder, log),
+        compute_dtype=prepared.compute_dtype,
+    )
+
+
+def _metrics_logger(config: TrainConfig, folder: RunFolder, log: JsonlBackend) -> metrics_logger.MetricsLogger:
+    """Tunix's logger with exactly the backends asked for; by itself it would start Weights & Biases."""
+    factories: list[Any] = [lambda: log]
+    if "tensorboard" in config.report_to:
+        factories.append(lambda: metrics_logger.TensorboardBackend(log_dir=str(folder.tensorboard)))
+    if "wandb" in config.report_to:
+        factories.append(lambda: metrics_logger.WandbBackend(project="gemma-tool-use", name=folder.path.name))
+    return metrics_logger.MetricsLogger(
+        metrics_logger.MetricsLoggerOptions(
+            log_dir=str(folder.tensorboard), backend_kwargs={"custom_backend": factories}
+        )
+    )
+
+
+def _split(encoded: EncodedRows, config: TrainConfig) -> tuple[list[int], list[int]]:
+    """Indices of the training and the held-out rows."""
+    train, held_out = split(
+        range(len(encoded.rows)), eval_share=config.eval_share, seed=config.seed, groups=encoded.groups
+    )
+    if not train:
+        raise DataError(f"--eval-share {config.eval_share} leaves no training row of {len(encoded.rows)}")
+    return list(train), list(held_out)
+
+
+def _length(rows: list[Encoded]) -> int:
+    """The longest row, rounded up to a multiple of 32: one static shape, little padding."""
+    return -(-max(len(row.tokens) for row in rows) // 32) * 32
+
+
+def _eval_batches(config: TrainConfig, prepared: Prepared, row_multiple: int) -> list[dict[str, np.ndarray]]:
+    if not prepared.rows.held_out:
+        return []
+    elements = eval_batches(
+        prepared.rows.held_out,
+        batch_size=config.batch_size,
+        length=_length(prepared.rows.held_out),
+        pad_id=prepared.tokenizer.pad_id,
+        row_multiple=row_multiple,
+    )
+    return [{name: element[name] for name in ("tokens", "loss_mask", "normalizer")} for element in elements]

@@ -1,0 +1,107 @@
+"""run.json and what a run prints before its first and after its last step."""
+
+import dataclasses
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import psutil
+from flax import nnx
+from rich.console import Console
+
+from gemma_tool_use.data.counts import counts_table
+from gemma_tool_use.training.config import TrainConfig
+from gemma_tool_use.training.fit import FitResult, Prepared, total_steps
+from gemma_tool_use.training.run_folder import RunFolder, environment
+
+
+class Record:
+    """run.json: written when training starts, completed when it ends."""
+
+    def __init__(self, config: TrainConfig, prepared: Prepared, folder: RunFolder) -> None:
+        rows = prepared.rows
+        self._folder = folder
+        self._content: dict[str, Any] = {
+            "status": "running",
+            "config": dataclasses.asdict(config),
+            "environment": environment(),
+            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            "compute_dtype": str(jax.numpy.dtype(prepared.compute_dtype)),
+            "base": dataclasses.asdict(prepared.identity),
+            "tokenizer_sha256": prepared.tokenizer.fingerprint,
+            "data": {
+                "fingerprint": rows.fingerprint,
+                "counts": rows.counts,
+                "train_rows": len(rows.train),
+                "held_out_rows": len(rows.held_out),
+                "train_tokens": sum(len(row.tokens) for row in rows.train),
+                "trained_tokens": sum(int(row.loss_mask.sum()) for row in rows.train),
+            },
+        }
+        folder.write_run(self._content)
+
+    def finish(self, result: FitResult, quickstart: Mapping[str, Any] | None) -> None:
+        """Adds steps, losses, timings and memory."""
+        started = psutil.Process().create_time()
+        self._content |= {
+            "status": "finished" if result.stopped_by is None else f"stopped by {result.stopped_by}",
+            "steps": result.steps,
+            "total_steps": result.total_steps,
+            "first_loss": result.losses[0] if result.losses else None,
+            "final_loss": result.losses[-1] if result.losses else None,
+            "eval_loss": result.eval_loss,
+            "seconds_to_first_step": result.first_step_done and round(result.first_step_done - started, 1),
+            "seconds_training": round(result.seconds, 1),
+            "seconds_total": round(time.time() - started, 1),
+            "peak_rss_gb": round(peak_rss_gb(), 2),
+        }
+        if quickstart is not None:
+            self._content["quickstart"] = dict(quickstart)
+        self._folder.write_run(self._content)
+
+
+def peak_rss_gb() -> float:
+    """Largest resident memory of this process so far, in GB (10^9 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9  # macOS counts bytes, Linux KiB
+
+
+def print_start(config: TrainConfig, prepared: Prepared, console: Console) -> None:
+    """Where every row went, and what is about to be trained on what."""
+    rows = prepared.rows
+    console.print(counts_table(rows.counts))
+    lora = nnx.to_flat_state(nnx.state(prepared.model, nnx.LoRAParam))
+    trainable = sum(value.get_value().size for _, value in lora)
+    tokens = sum(len(row.tokens) for row in rows.train)
+    trained = sum(int(row.loss_mask.sum()) for row in rows.train)
+    console.print(
+        f"{prepared.identity.architecture} on {jax.device_count()} x {jax.devices()[0].device_kind}, "
+        f"{jax.numpy.dtype(prepared.compute_dtype)}; LoRA rank {config.rank}: {len(lora)} arrays, "
+        f"{trainable:,} parameters\n"
+        f"{len(rows.train)} rows to train on ({tokens:,} tokens, {trained / tokens:.0%} trained), "
+        f"{len(rows.held_out)} held out; {total_steps(config, len(rows.train))} steps"
+    )
+
+
+def print_summary(result: FitResult, folder: RunFolder, quickstart: Mapping[str, Any] | None, console: Console) -> None:
+    """How it went and where things are."""
+    if result.losses:
+        evaluation = "" if result.eval_loss is None else f", evaluation loss {result.eval_loss:.3f}"
+        console.print(
+            f"step {result.steps} of {result.total_steps}: loss {result.losses[0]:.3f} -> {result.losses[-1]:.3f}"
+            f"{evaluation}; {result.seconds:.0f} s of training, peak memory {peak_rss_gb():.1f} GB"
+        )
+    if quickstart and "exact_after" in quickstart:
+        console.print(
+            f"exact calls on {quickstart['count']} held-out requests: "
+            f"{quickstart['exact_before']:.0%} before, [bold]{quickstart['exact_after']:.0%} after[/bold]"
+        )
+    console.print(f"adapter, metrics and checkpoints: {folder.path}", soft_wrap=True)
+    console.print(f"curves: tensorboard --logdir {folder.tensorboard}", soft_wrap=True)
+    if result.stopped_by:
+        console.print(
+            f"stopped by {result.stopped_by}; the same command with --resume continues at step {result.steps}"
+        )

@@ -1,0 +1,110 @@
+"""Teaches Gemma 3 270M to call tools. `gemma-tool-use train` and this script are the same.
+
+python gemma_tool_use/training/train_gemma3_270m_tool_calling.py --preset quickstart
+gemma-tool-use train --data my_rows.jsonl --learning-rate 2e-4 --output-dir my_run
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if not __package__:
+    # Run by path: Python put this folder first on the path, where modules of common names would be found by accident.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from gemma_tool_use.commands import EXIT_INTERRUPTED, EXIT_OK, run
+from gemma_tool_use.flags import parse
+from gemma_tool_use.settings import Settings, export_to_libraries, load_settings
+from gemma_tool_use.training.config import PRESETS, TrainConfig
+
+if TYPE_CHECKING:
+    from gemma_tool_use.conversation import Conversation, Reply
+    from gemma_tool_use.evaluation.comparison import Comparison
+    from gemma_tool_use.training.fit import Prepared
+    from gemma_tool_use.training.run_folder import RunFolder
+
+# What is asked before and after training. A model that never calls anything is right wherever no call is wanted, so
+# those requests are few.
+_EXAM = {"one_call": 0.65, "several_calls": 0.2, "no_call": 0.075, "missing_argument": 0.075}
+_LONGEST_REPLY = 128
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the flags, trains, writes the run folder, prints a summary."""
+    config = parse(
+        TrainConfig,
+        argv,
+        prog="gemma-tool-use train",
+        description="Fine-tune Gemma 3 with LoRA to call tools.",
+        presets=PRESETS,
+        default_preset="default",
+    )
+    settings = load_settings()
+    export_to_libraries(settings)  # before a hub library is imported
+    from gemma_tool_use.training.run_folder import RunFolder
+
+    folder = RunFolder.claim(config)
+    try:
+        return _train(config, settings, folder)
+    finally:
+        folder.release_if_empty()
+
+
+def _train(config: TrainConfig, settings: Settings, folder: "RunFolder") -> int:
+    from rich.console import Console
+
+    from gemma_tool_use.models.adapter import save_adapter
+    from gemma_tool_use.models.resolve import resolve
+    from gemma_tool_use.training.fit import fit, prepare
+    from gemma_tool_use.training.progress import StopRequest
+    from gemma_tool_use.training.report import Record, print_start, print_summary
+
+    console = Console()
+    token = settings.hf_token.reveal() if settings.hf_token else None
+    prepared = prepare(config, resolve(config.model, cache_dir=settings.cache_dir, token=token))
+    print_start(config, prepared, console)
+    record = Record(config, prepared, folder)
+    comparison = _comparison(config, prepared) if config.compare_requests else None
+    if comparison:
+        comparison.run("before")
+    with StopRequest() as stop:
+        result = fit(config, prepared, folder, stop)
+    details = {
+        "base": dataclasses.asdict(prepared.identity),
+        "tokenizer_sha256": prepared.tokenizer.fingerprint,
+        "dialect": prepared.dialect.name,
+        "step": result.steps,
+    }
+    save_adapter(folder.path, prepared.model, config.lora, details=details)
+    if comparison and not result.stopped_by:
+        comparison.run("after")
+        comparison.write(folder.path / "samples.jsonl")
+        comparison.print(console)
+    scores = comparison.scores() if comparison else None
+    record.finish(result, scores)
+    print_summary(result, folder, scores, console)
+    return EXIT_INTERRUPTED if result.stopped_by == "SIGINT" else EXIT_OK
+
+
+def _comparison(config: TrainConfig, prepared: "Prepared") -> "Comparison":
+    """Held-out synthetic requests, answered by the model that is being trained."""
+    from gemma_tool_use.data.synthetic import generate, kind_of
+    from gemma_tool_use.evaluation.comparison import Comparison
+    from gemma_tool_use.inference.replies import reply_to
+    from gemma_tool_use.inference.sampler import Sampler, SamplingConfig
+
+    held_out = generate(count=config.compare_requests, seed=config.seed, split="heldout", kinds=_EXAM)
+    sampler = Sampler(prepared.model, compute_dtype=prepared.compute_dtype)
+    sampling = SamplingConfig(max_new_tokens=_LONGEST_REPLY)
+
+    def answer(questions: "Sequence[Conversation]") -> "list[Reply]":
+        with prepared.on_mesh():
+            return reply_to(sampler, prepared.tokenizer, prepared.dialect, questions, config=sampling)
+
+    return Comparison(held_out, [kind_of(conversation) for conversation in held_out], answer)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
