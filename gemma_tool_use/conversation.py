@@ -1,6 +1,6 @@
 """The nouns of the project: what a source converts into and what a dialect renders from. No JAX.
 
-Stored form (one JSON object, the OpenAI chat layout that TRL and the Hub use; `arguments` is an object, never a string):
+Stored form (one JSON object in the OpenAI chat layout that TRL and the Hub use; `arguments` is always an object):
 
     {"id": "demo:1", "source": "demo",
      "tools": [{"type": "function", "function": {"name": "get_weather", "description": "Weather in a city",
@@ -130,8 +130,9 @@ def conversation_to_dict(conversation: Conversation) -> dict[str, Any]:
 def conversation_from_dict(row: Any) -> Conversation:
     """Reads the stored form, and what others write in the same layout.
 
-    Also accepted: `tools` and `messages` as JSON strings, `arguments` as a JSON string, `content` null or a list of text
-    parts, role `developer` (read as system), `reasoning_content` for `reasoning`, a call without its `function` wrapper.
+    Also accepted: `tools` and `messages` as JSON strings, `arguments` as a JSON string, `content` null or a list of
+    text parts, role `developer` (read as system), `reasoning_content` for `reasoning`, a call without its `function`
+    wrapper.
 
     Raises:
       DataError: the first thing that does not fit, with its path (`messages[1].tool_calls[0].arguments`).

@@ -7,10 +7,8 @@
 On a terminal trained tokens are green, control tokens magenta, and every second token is underlined. Without colour
 (a pipe, `NO_COLOR`) tokens are separated by `¦` and trained ones stand in double brackets:
 
-    <start_of_turn>¦user¦⏎
-    Weather¦▁in¦▁Oslo¦?¦<end_of_turn>¦⏎
-    <start_of_turn>¦model¦⏎
-    ⟦Sun¦ny¦.¦<end_of_turn>⟧
+    Weather¦▁in¦▁Oslo¦?¦⏎
+    ⟦Sun¦ny¦.⟧
 
 Spaces are `▁`, newlines `⏎`, tabs `⇥`; other invisible characters are shown as escapes (`\\u200b`).
 """

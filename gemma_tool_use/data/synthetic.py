@@ -57,6 +57,7 @@ def generate(
     split: Split = "train",
     kinds: Mapping[str, float] | None = None,
     tools: Sequence[ToolSpec] | None = None,
+    most_tools: int = MOST_TOOLS,
 ) -> list[Conversation]:
     """`count` conversations about the built-in tools, or about `tools` (then worded from their schemas).
 
@@ -66,6 +67,7 @@ def generate(
       split: "heldout" uses wordings that "train" never uses.
       kinds: weight per kind, need not add up to 1. By default `KINDS`, less what `tools` cannot express.
       tools: specs to write rows about, instead of the built-in ones.
+      most_tools: most tools a row offers; the ones it uses are always offered.
 
     Raises:
       ConfigError: a kind that does not exist or that the tools cannot express, a bad weight, count or split.
@@ -73,11 +75,13 @@ def generate(
     """
     if count < 0:
         raise ConfigError(f"count is {count}, expected 0 or more")
+    if most_tools < 1:
+        raise ConfigError(f"most_tools is {most_tools}, expected 1 or more")
     if split not in get_args(Split):
         raise ConfigError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
     skills = BUILTIN_SKILLS if tools is None else schema_skills(tools)
     weights = _checked_weights(kinds, skills)
-    return [_row(index, seed, split, weights, skills) for index in range(count)]
+    return [_row(index, seed, split, weights, skills, most_tools) for index in range(count)]
 
 
 def kind_of(conversation: Conversation) -> str:
@@ -130,14 +134,16 @@ def _checked_weights(kinds: Mapping[str, float] | None, skills: Sequence[Skill])
     return {kind: weight for kind, weight in kinds.items() if weight > 0}
 
 
-def _row(index: int, seed: int, split: Split, weights: Mapping[str, float], skills: Sequence[Skill]) -> Conversation:
+def _row(
+    index: int, seed: int, split: Split, weights: Mapping[str, float], skills: Sequence[Skill], most_tools: int
+) -> Conversation:
     rng = random.Random(f"{seed}:{split}:{index}")
     kind = _kind_at((index + 1 + seed) * _GOLDEN % 1, weights)
     draft = _WRITERS[kind](rng, split, skills)
     return Conversation(
         id=f"{SOURCE}:{split}:{seed}:{index}:{kind}:{draft.wording}",
         source=SOURCE,
-        tools=_offered(rng, draft, skills),
+        tools=_offered(rng, draft, skills, most_tools),
         messages=draft.messages,
     )
 
@@ -151,11 +157,11 @@ def _kind_at(position: float, weights: Mapping[str, float]) -> str:
     return list(weights)[-1]  # rounding of the sum
 
 
-def _offered(rng: random.Random, draft: _Draft, skills: Sequence[Skill]) -> tuple[ToolSpec, ...]:
-    """The used tools and some others, at most three, in random order."""
+def _offered(rng: random.Random, draft: _Draft, skills: Sequence[Skill], most_tools: int) -> tuple[ToolSpec, ...]:
+    """The used tools and some others, at most `most_tools`, in random order."""
     used = list(dict.fromkeys(tool.name for tool in draft.used))
     others = [skill.spec for skill in skills if skill.spec.name not in draft.barred and skill.spec.name not in used]
-    total = max(rng.randint(1, MOST_TOOLS), len(used))
+    total = max(rng.randint(1, most_tools), len(used))
     offered = [*{tool.name: tool for tool in draft.used}.values()]
     offered += rng.sample(others, min(total - len(used), len(others)))
     rng.shuffle(offered)

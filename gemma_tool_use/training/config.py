@@ -34,6 +34,8 @@ class TrainConfig:
     resume: bool = False
     """Continue the run in --output-dir from its newest checkpoint."""
 
+    subsets: tuple[str, ...] = ("single-turn-original", "single-turn-diversify")
+    """Toucan subsets to train on; the others are irrelevant and multi-turn. Other data has no subsets."""
     max_tools_used: int = 2
     """Rows that call more different tools than this are left out."""
     max_tools_offered: int = 3

@@ -92,6 +92,7 @@ def prepare_rows(config: TrainConfig, dialect: Dialect, tokenizer: Tokenizer) ->
         counts = {KEPT: len(conversations)}
     else:
         rule = Rule(
+            subsets=config.subsets,
             single_turn=config.single_turn,
             max_tools_used=config.max_tools_used,
             max_tools_offered=config.max_tools_offered,

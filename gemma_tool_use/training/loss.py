@@ -13,6 +13,9 @@ from flax import nnx
 
 # Positions per sweep: 128 x 262,144 float32 logits are 134 MB.
 CHUNK = 128
+# The gradient contracts over the vocabulary. As one product of 262,144 terms XLA's CPU backend reaches 120 GFLOP/s on
+# two cores, in blocks of 4,096 it reaches 200; elsewhere one product is best.
+_CPU_BLOCK = 4096
 
 
 @jax.custom_vjp
@@ -51,13 +54,28 @@ def _sweep(hidden: jax.Array, table: jax.Array, targets: jax.Array, mask: jax.Ar
         log_normalizer = jax.nn.logsumexp(logits, axis=-1)
         target_logit = jnp.take_along_axis(logits, target[:, None], axis=-1)[:, 0]
         probabilities = (jnp.exp(logits - log_normalizer[:, None]) * active[:, None]).astype(table.dtype)
-        step = jnp.einsum("pv,vd->pd", probabilities, table, preferred_element_type=jnp.float32)
+        step = _expected_embedding(probabilities, table)
         step -= table[target].astype(jnp.float32) * active[:, None]
         return total + jnp.sum((log_normalizer - target_logit) * active), gradient.at[index].add(step)
 
     sweeps = (jnp.sum(mask) + CHUNK - 1) // CHUNK
     zero = jnp.zeros((), jnp.float32), jnp.zeros(hidden.shape, jnp.float32)
     return jax.lax.fori_loop(0, sweeps, body, zero)
+
+
+def _expected_embedding(probabilities: jax.Array, table: jax.Array) -> jax.Array:
+    """[positions, vocabulary] @ [vocabulary, width] in float32."""
+    vocabulary, width = table.shape
+    if jax.default_backend() != "cpu" or vocabulary % _CPU_BLOCK:
+        return jnp.einsum("pv,vd->pd", probabilities, table, preferred_element_type=jnp.float32)
+
+    def add_block(i: jax.Array, total: jax.Array) -> jax.Array:
+        weights = jax.lax.dynamic_slice_in_dim(probabilities, i * _CPU_BLOCK, _CPU_BLOCK, axis=1)
+        rows = jax.lax.dynamic_slice_in_dim(table, i * _CPU_BLOCK, _CPU_BLOCK)
+        return total + jnp.einsum("pv,vd->pd", weights, rows, preferred_element_type=jnp.float32)
+
+    zero = jnp.zeros((probabilities.shape[0], width), jnp.float32)
+    return jax.lax.fori_loop(0, vocabulary // _CPU_BLOCK, add_block, zero)
 
 
 def _forward(hidden: jax.Array, table: jax.Array, targets: jax.Array, mask: jax.Array) -> tuple[jax.Array, Any]:

@@ -15,7 +15,7 @@ from gemma_tool_use.models.load import load_base, load_params
 from gemma_tool_use.models.resolve import LocalCheckpoint, resolve
 
 torch = pytest.importorskip(
-    "torch", reason="run `pip install torch --index-url https://download.pytorch.org/whl/cpu` for the comparison"
+    "torch", reason="install a CPU build of torch beside the project for the comparison, as .ci/run does"
 )
 transformers = pytest.importorskip("transformers", reason="run `pip install transformers` for the comparison")
 

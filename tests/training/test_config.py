@@ -1,0 +1,31 @@
+"""Every problem of a configuration is named at once, before anything is loaded."""
+
+import pytest
+
+from gemma_tool_use.errors import ConfigError
+from gemma_tool_use.training.config import PRESETS, TrainConfig
+
+
+def test_the_default_is_the_format_run_of_the_plan():
+    config = PRESETS["default"]
+    assert (config.batch_size, config.epochs, config.learning_rate, config.max_length) == (4, 3.0, 1e-4, 512)
+    assert (config.max_tools_used, config.max_tools_offered, config.rank, config.alpha) == (2, 3, 16, 16.0)
+    assert config.model == "google/gemma-3-270m-it"
+
+
+def test_all_problems_are_named_at_once():
+    with pytest.raises(ConfigError) as error:
+        TrainConfig(rank=0, learning_rate=-1.0, eval_share=2.0, max_length=3)
+    for flag in ("--rank", "--learning-rate", "--eval-share", "--max-length"):
+        assert flag in str(error.value)
+
+
+def test_a_broken_module_pattern_is_named():
+    with pytest.raises(ConfigError, match=r"--modules.*'\('"):
+        TrainConfig(modules=("(",))
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_a_learning_rate_that_is_no_positive_number_is_refused(value):
+    with pytest.raises(ConfigError, match="--learning-rate"):
+        TrainConfig(learning_rate=value)

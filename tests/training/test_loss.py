@@ -1,0 +1,65 @@
+"""The vocabulary loss equals the textbook one, in value and gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gemma_tool_use.training.loss import CHUNK, cross_entropy_sum, token_loss_sum
+from tiny_model import tiny_base
+
+
+def textbook(hidden, table, targets, mask):
+    log_probabilities = jax.nn.log_softmax(hidden @ table.T)
+    return -jnp.sum(jnp.take_along_axis(log_probabilities, targets[:, None], 1)[:, 0] * mask)
+
+
+def example(positions: int, share: float):
+    rng = np.random.default_rng(positions)
+    return (
+        jnp.asarray(rng.normal(size=(positions, 16)), jnp.float32),
+        jnp.asarray(rng.normal(size=(50, 16)), jnp.float32),
+        jnp.asarray(rng.integers(0, 50, positions), jnp.int32),
+        jnp.asarray(rng.random(positions) < share),
+    )
+
+
+@pytest.mark.parametrize(("positions", "share"), [(7, 0.5), (CHUNK, 1.0), (CHUNK + 1, 1.0), (3 * CHUNK + 5, 0.4)])
+def test_loss_and_gradient_equal_those_of_full_logits(positions, share):
+    arguments = example(positions, share)
+    loss, gradient = jax.jit(jax.value_and_grad(cross_entropy_sum))(*arguments)
+    expected_loss, expected_gradient = jax.value_and_grad(textbook)(*arguments)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_a_position_outside_the_mask_gets_no_gradient():
+    hidden, table, targets, mask = example(40, 0.5)
+    gradient = np.asarray(jax.grad(cross_entropy_sum)(hidden, table, targets, mask))
+    assert not gradient[~np.asarray(mask)].any()
+    assert gradient[np.asarray(mask)].any(axis=1).all()
+
+
+def test_an_empty_mask_costs_and_trains_nothing():
+    hidden, table, targets, _ = example(10, 0.5)
+    loss, gradient = jax.value_and_grad(cross_entropy_sum)(hidden, table, targets, jnp.zeros(10, bool))
+    assert loss == 0
+    assert not gradient.any()
+
+
+def test_token_t_is_predicted_from_the_tokens_before_it(tmp_path):
+    model = tiny_base(tmp_path / "model")
+    tokens = np.array([[2, 300, 301, 302, 303]], np.int32)
+    mask = np.array([[False, False, False, True, True]])
+    logits, _ = model(tokens, np.arange(5)[None], None, np.tril(np.ones((1, 5, 5), bool)))
+    expected = -sum(jax.nn.log_softmax(logits[0, t - 1])[tokens[0, t]] for t in (3, 4))
+    np.testing.assert_allclose(token_loss_sum(model, jnp.asarray(tokens), jnp.asarray(mask)), expected, rtol=1e-5)
+
+
+def test_padding_behind_a_row_changes_nothing(tmp_path):
+    model = tiny_base(tmp_path / "model")
+    tokens, mask = np.full((1, 40), 300, np.int32), np.zeros((1, 40), bool)
+    tokens[0, :30], mask[0, 20:30] = np.arange(300, 330), True
+    padded = token_loss_sum(model, jnp.asarray(tokens), jnp.asarray(mask))
+    alone = token_loss_sum(model, jnp.asarray(tokens[:, :30]), jnp.asarray(mask[:, :30]))
+    np.testing.assert_allclose(padded, alone, rtol=1e-5)

@@ -1,0 +1,206 @@
+"""The train command on a tiny model, from flags to adapter: what it writes, continues, refuses and survives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import gemma_tool_use.training.train_gemma3_270m_tool_calling as command
+from gemma_tool_use.commands import EXIT_INTERRUPTED, EXIT_MISTAKE, EXIT_OK, run
+from gemma_tool_use.conversation import conversation_to_dict
+from gemma_tool_use.data.synthetic import generate
+from gemma_tool_use.models.adapter import read_adapter
+from gemma_tool_use.training.progress import ProgressHooks
+from tiny_model import SPEC, write_tiny_model
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("train")
+    write_tiny_model(home / "model")
+    rows = generate(count=10, seed=3, kinds={"one_call": 1.0})
+    text = "".join(json.dumps(conversation_to_dict(row)) + "\n" for row in rows)
+    (home / "rows.jsonl").write_text(text)
+    return home
+
+
+def flags(home: Path, name: str, *more: str) -> list[str]:
+    settings = (
+        "--max-length 1200 --rank 2 --batch-size 2 --epochs 1.5 --learning-rate 0.01 --eval-share 0.2 --eval-every 2 "
+        "--save-every 2 --keep 2 --dialect gemma_json_compact"
+    )
+    where = ["--model", str(home / "model"), "--data", str(home / "rows.jsonl"), "--output-dir", str(home / name)]
+    return [*where, *settings.split(), *more]
+
+
+def adapter(folder: Path) -> dict[str, np.ndarray]:
+    return read_adapter(folder)[1]
+
+
+def assert_same_adapter(one: Path, other: Path, **tolerance: float) -> None:
+    first, second = adapter(one), adapter(other)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_allclose(array, second[name], **(tolerance or {"rtol": 0, "atol": 0}), err_msg=name)
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["train/loss"] for line in metrics(folder) if "train/loss" in line]
+
+
+@pytest.fixture(scope="module")
+def finished(home):
+    assert run(command.main, flags(home, "whole")) == EXIT_OK
+    return home / "whole"
+
+
+def test_a_run_writes_every_adapter_array_and_its_manifest(finished):
+    files = list(finished.glob("*.npy"))
+    assert len(files) == SPEC.num_layers * 12
+    assert all(np.load(file, allow_pickle=False).dtype == np.float32 for file in files)
+    manifest = json.loads((finished / "adapter.json").read_text())
+    assert (manifest["rank"], manifest["dialect"], manifest["step"]) == (2, "gemma_json_compact", STEPS)
+    assert len(manifest["base"]["sha256"]) == 64
+
+
+def test_a_run_says_what_it_did(finished):
+    content = json.loads((finished / "run.json").read_text())
+    assert (content["status"], content["steps"]) == ("finished", STEPS)
+    assert content["data"]["counts"] == {"kept": 10}
+    assert content["data"]["train_rows"] + content["data"]["held_out_rows"] == 10
+    assert content["config"]["learning_rate"] == 0.01
+    assert content["peak_rss_gb"] > 0
+    assert content["seconds_to_first_step"] > 0
+
+
+def test_metrics_have_a_line_for_every_step_and_nothing_else(finished):
+    lines = metrics(finished)
+    assert [line["step"] for line in lines if "train/loss" in line] == list(range(1, STEPS + 1))
+    names = {name for line in lines for name in line}
+    assert names == {
+        "step",
+        *(f"train/{n}" for n in ("loss", "perplexity", "learning_rate", "grad_norm", "tokens_per_second")),
+        "train/trained_token_share",
+        "eval/loss",
+        "eval/perplexity",
+    }
+
+
+def test_tensorboard_reads_the_same_losses(finished):
+    events = EventAccumulator(str(finished / "tensorboard"))
+    events.Reload()
+    scalars = [event.value for event in events.Scalars("train/loss")]
+    np.testing.assert_allclose(scalars, losses(finished), rtol=1e-6)
+    assert {"train/learning_rate", "train/grad_norm", "train/tokens_per_second", "eval/loss"} <= set(
+        events.Tags()["scalars"]
+    )
+
+
+def test_only_the_newest_checkpoints_are_kept(finished):
+    assert sorted(int(path.name) for path in (finished / "checkpoints").iterdir()) == [4, 6]
+
+
+def test_training_lowers_the_loss(finished):
+    assert losses(finished)[-1] < losses(finished)[0]
+
+
+def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_in_the_same_adapter(home, finished, monkeypatch, capsys):
+    original = ProgressHooks.on_train_step_end
+
+    def press_ctrl_c(self, trainer, step, loss):
+        original(self, trainer, step, loss)
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(ProgressHooks, "on_train_step_end", press_ctrl_c)
+    assert run(command.main, flags(home, "broken")) == EXIT_INTERRUPTED
+    monkeypatch.undo()
+    stopped = json.loads((home / "broken" / "run.json").read_text())
+    assert stopped["status"] == "stopped by SIGINT"
+    assert 3 <= stopped["steps"] < STEPS
+    assert (home / "broken" / "checkpoints" / str(stopped["steps"])).is_dir()
+    assert "--resume" in capsys.readouterr().out
+
+    assert run(command.main, flags(home, "broken", "--resume")) == EXIT_OK
+    assert_same_adapter(finished, home / "broken")
+    assert losses(home / "broken") == losses(finished)
+
+
+def test_resume_refuses_other_settings_by_name(home, finished, capsys):
+    assert run(command.main, flags(home, "whole", "--resume", "--rank", "4")) == EXIT_MISTAKE
+    assert "--rank was 2, is 4" in capsys.readouterr().err
+
+
+def test_resume_needs_a_run(home, capsys):
+    assert run(command.main, flags(home, "nothing", "--resume")) == EXIT_MISTAKE
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_an_existing_run_is_never_overwritten(home, finished, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert run(command.main, flags(home, "whole")) == EXIT_MISTAKE
+    assert "already exists" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_accumulated_micro_batches_equal_one_big_batch(home, finished):
+    more = ("--batch-size", "1", "--gradient-accumulation", "2")
+    assert run(command.main, flags(home, "accumulated", *more)) == EXIT_OK
+    assert_same_adapter(finished, home / "accumulated", rtol=2e-3, atol=2e-5)
+    np.testing.assert_allclose(losses(home / "accumulated"), losses(finished), rtol=1e-4)
+
+
+def test_eight_devices_train_the_same_adapter_as_one(home, finished):
+    """Batches of 2 rows on 8 devices: rows are padded, weights sharded, losses the same."""
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    arguments = [sys.executable, command.__file__, *flags(home, "mesh")]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == EXIT_OK, done.stderr
+    assert json.loads((home / "mesh" / "run.json").read_text())["device"].startswith("8 x")
+    np.testing.assert_allclose(losses(home / "mesh"), losses(finished), rtol=1e-4)
+    assert_same_adapter(finished, home / "mesh", rtol=2e-3, atol=2e-5)
+
+
+def test_a_run_that_stays_non_finite_stops_with_its_rows_named_and_finite_weights(home, capsys):
+    more = ("--learning-rate", "1e30", "--warmup-share", "0", "--epochs", "4", "--clip-norm", "0")
+    assert run(command.main, flags(home, "diverged", *more)) == EXIT_MISTAKE
+    error = capsys.readouterr().err
+    assert "5 steps in a row were not finite" in error
+    assert "synthetic:train:3:" in error
+    lines = metrics(home / "diverged")
+    assert any(line.get("train/loss") in ("nan", "inf") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (("--dialect", "gemma_jsom"), "Did you mean 'gemma_json'"),
+        (("--rank", "0"), "--rank must be at least 1"),
+        (("--learning-rte", "1e-4"), "did you mean --learning-rate"),
+        (("--modules", "q_einsun"), "Did you mean 'q_einsum'"),
+        (("--data", "does-not-exist.jsonl"), "does-not-exist.jsonl"),
+        (("--max-length", "20"), "longer than 20 tokens"),
+    ],
+)
+def test_a_mistake_is_one_message_and_leaves_no_folder_behind(home, more, expected, capsys):
+    assert run(command.main, flags(home, "mistake", *more)) == EXIT_MISTAKE
+    assert expected in capsys.readouterr().err
+    assert not (home / "mistake").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(home, capsys):
+    (home / "file").write_text("not a folder")
+    assert run(command.main, flags(home, "file/run")) == EXIT_MISTAKE
+    assert "cannot be written" in capsys.readouterr().err
