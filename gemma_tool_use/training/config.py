@@ -52,6 +52,8 @@ class TrainConfig:
     """Stop when more than this share of the rows cannot be read."""
     synthetic_rows: int = 1000
     """How many rows --source synthetic generates."""
+    synthetic_kinds: tuple[str, ...] = ()
+    """Share of each kind of synthetic row, as in one_call:0.5 several_calls:0.3; none takes the generator's own."""
 
     rank: int = 16
     """LoRA rank."""
@@ -123,6 +125,11 @@ class TrainConfig:
             for name in ("learning_rate", "epochs", "alpha")
             if not getattr(self, name) > 0
         ]
+        problems += [
+            f"--synthetic-kinds must look like one_call:0.5, got {item!r}"
+            for item in self.synthetic_kinds
+            if not _is_number(item.partition(":")[2])
+        ]
         if not problems:
             try:
                 _ = self.lora
@@ -131,13 +138,19 @@ class TrainConfig:
         return problems
 
     @property
+    def kinds(self) -> dict[str, float] | None:
+        """`synthetic_kinds` as weights, None for the generator's own."""
+        pairs = (item.partition(":") for item in self.synthetic_kinds)
+        return {kind: float(weight) for kind, _, weight in pairs} or None
+
+    @property
     def lora(self) -> LoraSpec:
         return LoraSpec(rank=self.rank, alpha=self.alpha, modules=self.modules)
 
 
 _AT_LEAST = {
     "max_tools_used": 0,
-    "max_tools_offered": 0,
+    "max_tools_offered": 1,
     "max_rows": 1,
     "max_length": 8,
     "synthetic_rows": 1,
@@ -155,6 +168,16 @@ _AT_LEAST = {
     "compare_requests": 0,
 }
 
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 # What a resumed run may change without becoming another run.
 RESUME_MAY_CHANGE = frozenset({"resume", "output_dir", "save_every", "keep", "log_every", "report_to", "workers"})
 
@@ -167,6 +190,9 @@ PRESETS = {
         dialect="gemma_json_compact",
         output_dir="gemma3_270m_tool_calling_lora_quickstart",
         synthetic_rows=400,
+        # Requests and calls; answers to tool results are long and would take half of the time.
+        synthetic_kinds=("one_call:0.5", "several_calls:0.3", "no_call:0.1", "missing_argument:0.1"),
+        max_tools_offered=2,
         max_length=256,
         epochs=1.0,
         learning_rate=2e-3,

@@ -8,6 +8,7 @@ with StopRequest() as stop:
 
 import contextlib
 import dataclasses
+import importlib.util
 import logging
 import math
 import time
@@ -22,10 +23,10 @@ from tunix.sft import metrics_logger, peft_trainer
 
 from gemma_tool_use.data.counts import KEPT, chain
 from gemma_tool_use.data.pipeline import EncodedRows, batches, encode_rows, eval_batches, split, steps_per_epoch
-from gemma_tool_use.data.rules import Rule
+from gemma_tool_use.data.rules import Reject, Rule
 from gemma_tool_use.data.sources import fingerprint, load
 from gemma_tool_use.data.synthetic import generate as generate_synthetic
-from gemma_tool_use.errors import DataError
+from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import get_dialect
 from gemma_tool_use.formats.encode import Encoded
@@ -48,6 +49,7 @@ class Rows:
     train_ids: list[str]
     held_out: list[Encoded]
     counts: dict[str, int]
+    rejects: list[Reject]
     fingerprint: str
 
 
@@ -88,8 +90,10 @@ def prepare_rows(config: TrainConfig, dialect: Dialect, tokenizer: Tokenizer) ->
       DataError: no row is left, or a loss mask that trains nothing or everything.
     """
     if config.source == "synthetic":
-        conversations = generate_synthetic(count=config.synthetic_rows, seed=config.seed)
-        counts = {KEPT: len(conversations)}
+        conversations = generate_synthetic(
+            count=config.synthetic_rows, seed=config.seed, kinds=config.kinds, most_tools=config.max_tools_offered
+        )
+        counts, rejects = {KEPT: len(conversations)}, []
     else:
         rule = Rule(
             subsets=config.subsets,
@@ -99,7 +103,7 @@ def prepare_rows(config: TrainConfig, dialect: Dialect, tokenizer: Tokenizer) ->
             first_call_only=config.first_call_only,
         )
         loaded = load(config.source, config.data, rule=rule, limit=config.max_rows, max_bad_share=config.max_bad_share)
-        conversations, counts = loaded.conversations, loaded.counts
+        conversations, counts, rejects = loaded.conversations, loaded.counts, loaded.rejects
     encoded = encode_rows(conversations, dialect, tokenizer, max_length=config.max_length, workers=config.workers)
     counts = chain(counts, encoded.counts)
     train, held_out = _split(encoded, config)
@@ -108,12 +112,19 @@ def prepare_rows(config: TrainConfig, dialect: Dialect, tokenizer: Tokenizer) ->
         train_ids=[encoded.ids[i] for i in train],
         held_out=[encoded.rows[i] for i in held_out],
         counts=counts,
+        rejects=[*rejects, *encoded.rejects],
         fingerprint=fingerprint(conversations),
     )
 
 
 def prepare(config: TrainConfig, local: LocalCheckpoint) -> Prepared:
-    """Loads tokenizer, rows and weights; everything cheap that can fail comes first."""
+    """Loads tokenizer, rows and weights; everything cheap that can fail comes first.
+
+    Raises:
+      ConfigError: an unknown dialect or module, or a tracker that is not installed.
+    """
+    if "wandb" in config.report_to and importlib.util.find_spec("wandb") is None:
+        raise ConfigError("--report-to wandb needs the package: uv sync --extra wandb (or pip install wandb)")
     dialect = get_dialect(config.dialect)
     tokenizer = load_tokenizer(local.require_tokenizer())
     rows = prepare_rows(config, dialect, tokenizer)

@@ -1,6 +1,7 @@
 """run.json and what a run prints before its first and after its last step."""
 
 import dataclasses
+import json
 import resource
 import sys
 import time
@@ -42,6 +43,9 @@ class Record:
             },
         }
         folder.write_run(self._content)
+        if rows.rejects:
+            lines = (json.dumps(dataclasses.asdict(reject), ensure_ascii=False) + "\n" for reject in rows.rejects)
+            folder.rejects.write_text("".join(lines), encoding="utf-8")
 
     def finish(self, result: FitResult, quickstart: Mapping[str, Any] | None) -> None:
         """Adds steps, losses, timings and memory."""

@@ -39,6 +39,10 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def rejects(self) -> Path:
+        return self.path / "rejects.jsonl"
+
+    @property
     def run_json(self) -> Path:
         return self.path / "run.json"
 
