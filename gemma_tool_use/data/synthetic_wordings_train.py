@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from gemma_tool_use.data.synthetic_requests_train import MORE_REQUESTS
 from gemma_tool_use.data.synthetic_wordings import Wordings
 
 TRAIN: Mapping[str, Wordings] = {
@@ -26,6 +27,7 @@ TRAIN: Mapping[str, Wordings] = {
             "I only understand {unit}. How warm is it in {location}?",
             "Show me the weather in {location} with temperatures in {unit}.",
             "temperature {location} {unit}",
+            *MORE_REQUESTS["get_weather"],
         ),
         clauses=(
             "check the weather in {location}",
@@ -68,6 +70,7 @@ TRAIN: Mapping[str, Wordings] = {
             'What is the value of "{expression}"?',
             "calc {expression}",
             "Evaluate `{expression}`.",
+            *MORE_REQUESTS["calculate"],
         ),
         clauses=(
             "calculate {expression}",
@@ -110,6 +113,7 @@ TRAIN: Mapping[str, Wordings] = {
             "I'm writing an article and need sources for {query}.",
             "Run a search for '{query}'.",
             "Show me search results for {query}.",
+            *MORE_REQUESTS["search_web"],
         ),
         clauses=(
             "search the web for {query}",
@@ -152,6 +156,7 @@ TRAIN: Mapping[str, Wordings] = {
             "This sentence sounds wrong to me. Can you fix it? {text}",
             'Rewrite "{text}" with correct grammar.',
             "Before I send this mail, fix its grammar: {text}",
+            *MORE_REQUESTS["correct_grammar"],
         ),
         clauses=(
             'correct the grammar of "{text}"',
@@ -196,6 +201,7 @@ TRAIN: Mapping[str, Wordings] = {
             "I want an image of {prompt}, done in {style} style.",
             "Can you create {prompt} in the style {style}?",
             "{prompt}, {style} style, as an image please",
+            *MORE_REQUESTS["generate_image"],
         ),
         clauses=(
             "draw {prompt}",
@@ -240,6 +246,7 @@ TRAIN: Mapping[str, Wordings] = {
             'Make an audio clip of "{text}", voice {voice}.',
             "Voice: {voice}. Text to read: {text}",
             'Let {voice} read "{text}" aloud.',
+            *MORE_REQUESTS["text_to_speech"],
         ),
         clauses=(
             'read "{text}" aloud',

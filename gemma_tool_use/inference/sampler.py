@@ -21,7 +21,7 @@ from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.models.lora import cast_lora
 
 # Prompt lengths are rounded up to this, so that batches of similar length share one compilation.
-BUCKET = 64
+BUCKET = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,7 @@ def _empty_cache(model: Any, batch: int, slots: int) -> dict[str, dict[str, jax.
 
 
 def _left_pad(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[jax.Array, jax.Array]:
-    """`[[5, 6], [7]]` gives rows of 64 that end in `5, 6` and `7`, and lengths `[2, 1]`."""
+    """`[[5, 6], [7]]` gives rows of 32 that end in `5, 6` and `7`, and lengths `[2, 1]`."""
     width = -(-max(map(len, prompts)) // BUCKET) * BUCKET
     tokens = np.full((len(prompts), width), pad_id, np.int32)
     for row, prompt in zip(tokens, prompts, strict=True):

@@ -36,7 +36,7 @@ from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.resolve import LocalCheckpoint
 from gemma_tool_use.training.config import TrainConfig
 from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
-from gemma_tool_use.training.progress import BatchFeed, JsonlBackend, ProgressHooks, StopRequest
+from gemma_tool_use.training.progress import BatchFeed, JsonlBackend, OwnMetrics, ProgressHooks, StopRequest
 from gemma_tool_use.training.run_folder import RunFolder
 from gemma_tool_use.training.trainer import ToolCallTrainer
 
@@ -240,16 +240,20 @@ def _make_trainer(
 
 def _metrics_logger(config: TrainConfig, folder: RunFolder, log: JsonlBackend) -> metrics_logger.MetricsLogger:
     """Tunix's logger with exactly the backends asked for; by itself it would start Weights & Biases."""
-    factories: list[Any] = [lambda: log]
+    factories: list[Any] = [lambda: OwnMetrics(log)]
     if "tensorboard" in config.report_to:
-        factories.append(lambda: metrics_logger.TensorboardBackend(log_dir=str(folder.tensorboard)))
+        factories.append(lambda: OwnMetrics(metrics_logger.TensorboardBackend(log_dir=str(folder.tensorboard))))
     if "wandb" in config.report_to:
-        factories.append(lambda: metrics_logger.WandbBackend(project="gemma-tool-use", name=folder.path.name))
+        factories.append(lambda: OwnMetrics(_wandb(folder)))
     return metrics_logger.MetricsLogger(
         metrics_logger.MetricsLoggerOptions(
             log_dir=str(folder.tensorboard), backend_kwargs={"custom_backend": factories}
         )
     )
+
+
+def _wandb(folder: RunFolder) -> Any:
+    return metrics_logger.WandbBackend(project="gemma-tool-use", name=folder.path.name)
 
 
 def _split(encoded: EncodedRows, config: TrainConfig) -> tuple[list[int], list[int]]:

@@ -101,6 +101,23 @@ class JsonlBackend:
             self._line = {}
 
 
+class OwnMetrics:
+    """A metrics backend that passes on this run's metrics only.
+
+    Tunix hands every scalar of `jax.monitoring` to its backends, those of Orbax and JAX themselves included.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def log_scalar(self, event: str, value: float | np.ndarray, **kwargs: Any) -> None:
+        if event.lstrip("/").startswith(("train/", "eval/")):
+            self._backend.log_scalar(event, value, **kwargs)
+
+    def close(self) -> None:
+        self._backend.close()
+
+
 class ProgressHooks(hooks.TrainingHooks):
     """Adds speed and mask share to every logged step, prints lines without a terminal, stops a diverged run."""
 

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from gemma_tool_use.training.fit import Prepared
     from gemma_tool_use.training.run_folder import RunFolder
 
-# What is asked before and after training. A model that never calls anything is right wherever no call is wanted, so
-# those requests are few.
-_EXAM = {"one_call": 0.65, "several_calls": 0.2, "no_call": 0.075, "missing_argument": 0.075}
-_LONGEST_REPLY = 128
+_LONGEST_REPLY = 96
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,7 +93,7 @@ def _comparison(config: TrainConfig, prepared: "Prepared") -> "Comparison":
     from gemma_tool_use.inference.sampler import Sampler, SamplingConfig
 
     held_out = generate(
-        count=config.compare_requests, seed=config.seed, split="heldout", kinds=_EXAM, most_tools=config.max_tools_offered
+        count=config.compare_requests, seed=config.seed, split="heldout", kinds=config.kinds, most_tools=config.max_tools_offered
     )
     sampler = Sampler(prepared.model, compute_dtype=prepared.compute_dtype)
     sampling = SamplingConfig(max_new_tokens=_LONGEST_REPLY)

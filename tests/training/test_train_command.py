@@ -95,6 +95,7 @@ def test_metrics_have_a_line_for_every_step_and_nothing_else(finished):
         "train/trained_token_share",
         "eval/loss",
         "eval/perplexity",
+        "eval/learning_rate",
     }
 
 
