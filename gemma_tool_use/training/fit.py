@@ -198,7 +198,12 @@ def fit(config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRe
             feed, log, steps=steps, log_every=config.log_every, row_ids=prepared.rows.train_ids, held_out=held_out
         )
         trainer.with_training_hooks(hooks)
-        trainer.train(feed, held_out)
+        try:
+            trainer.train(feed, held_out)
+        except BaseException:  # Tunix closes its files at the end of a whole run only
+            trainer.metrics_logger.close()
+            trainer.checkpoint_manager.close()
+            raise
     return FitResult(
         steps=trainer.train_steps,
         total_steps=steps,

@@ -104,18 +104,22 @@ class JsonlBackend:
 class OwnMetrics:
     """A metrics backend that passes on this run's metrics only.
 
-    Tunix hands every scalar of `jax.monitoring` to its backends, those of Orbax and JAX themselves included.
+    Tunix listens to every scalar of `jax.monitoring`, those of Orbax and JAX included, and never stops listening: after
+    `close` the scalars are those of another run in the same process.
     """
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
+        self._open = True
 
     def log_scalar(self, event: str, value: float | np.ndarray, **kwargs: Any) -> None:
-        if event.lstrip("/").startswith(("train/", "eval/")):
+        if self._open and event.lstrip("/").startswith(("train/", "eval/")):
             self._backend.log_scalar(event, value, **kwargs)
 
     def close(self) -> None:
-        self._backend.close()
+        if self._open:
+            self._open = False
+            self._backend.close()
 
 
 class ProgressHooks(hooks.TrainingHooks):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from flax import nnx
 
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.inference.sampler import Sampler, SamplingConfig
@@ -10,6 +11,7 @@ from gemma_tool_use.models.lora_spec import LoraSpec
 from tiny_model import random_lora, tiny_base
 
 NO_STOP = [511]
+WIDTH = 64
 # Longer and shorter than the sliding window of 24.
 PROMPTS = [list(range(300, 305)), list(range(290, 330)), [2], list(range(310, 333))]
 
@@ -26,12 +28,16 @@ def sampler(model):
     return Sampler(model)
 
 
+@nnx.jit
+def logits_of(model, tokens):
+    return model(tokens, np.arange(WIDTH)[None], None, np.tril(np.ones((1, WIDTH, WIDTH), bool)))[0][0]
+
+
 def without_cache(model, prompt, count):
     tokens = list(prompt)
     for _ in range(count):
-        n = len(tokens)
-        logits, _ = model(np.array([tokens]), np.arange(n)[None], None, np.tril(np.ones((1, n, n), bool)))
-        tokens.append(int(np.argmax(logits[0, -1])))
+        padded = np.array([tokens + [0] * (WIDTH - len(tokens))])
+        tokens.append(int(np.argmax(logits_of(model, padded)[len(tokens) - 1])))
     return tokens[len(prompt) :]
 
 
