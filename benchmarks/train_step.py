@@ -2,8 +2,8 @@
 
     uv run python benchmarks/train_step.py            # writes benchmarks/train_step.json
 
-Both use the project's vocabulary loss on the same batch of 4 x 256 tokens, 15 % of them trained, float32, rank 16 on all
-six module kinds, and alternate, so that a busy machine slows both.
+Both use the project's vocabulary loss on the same batch of 4 x 256 tokens, 15 % of them trained, float32, rank 16 on
+all six module kinds, and alternate, so that a busy machine slows both.
 """
 
 import json

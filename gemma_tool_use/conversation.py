@@ -12,7 +12,7 @@ Stored form (one JSON object in the OpenAI chat layout that TRL and the Hub use;
 
 import dataclasses
 import json
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from gemma_tool_use.errors import DataError
 
@@ -170,7 +170,7 @@ def _message_from_dict(value: Any, where: str) -> Message:
     calls = _json_list(value.get("tool_calls"), f"{where}.tool_calls")
     try:
         return Message(
-            role=role,
+            role=cast(Role, role),
             content=_text(value.get("content"), f"{where}.content"),
             reasoning=_text(value.get("reasoning") or value.get("reasoning_content"), f"{where}.reasoning"),
             calls=tuple(_call_from_dict(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(calls)),

@@ -1,8 +1,8 @@
 """Synthetic tool-use conversations: deterministic, schema-valid, every argument value copied from the request.
 
-    generate(count=1, seed=1)[0]   ->   id "synthetic:train:1:0:one_call:generate_image.41"
-        user:       "I'd love a tiny dragon in the snow as cartoon art."
-        assistant:  generate_image(prompt="a tiny dragon in the snow", style="cartoon")
+    generate(count=1, seed=1)[0]   ->   id "synthetic:train:1:0:one_call:generate_image.11"
+        user:       "Design a poster with a red fox in thick fog."
+        assistant:  generate_image(prompt="a red fox in thick fog")
 
 Five kinds of rows (`KINDS`). Row i depends on seed, split and i only, never on `count`. The splits share no wording,
 and about half of the held-out values are unseen in training. An id ends with the kind and the wording used.

@@ -1,7 +1,7 @@
 """More requests of the train split: the same wishes with the by-play of everyday messages around them.
 
-A small model that sees sixteen wordings of a wish learns the wordings; with some forty, among them many in which half of
-the words have nothing to do with the arguments, it learns to look for the values. None of it may stand in
+A small model that sees sixteen wordings of a wish learns the wordings; with some forty, among them many in which half
+of the words have nothing to do with the arguments, it learns to look for the values. None of it may stand in
 synthetic_wordings_heldout.py.
 """
 

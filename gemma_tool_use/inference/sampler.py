@@ -116,12 +116,13 @@ def _decode_batch(
 
     def step(cache: Any, tokens: jax.Array, at: jax.Array) -> tuple[jax.Array, Any]:
         """Runs tokens [batch, n] at slots at..at+n-1; returns the last position's logits and the new cache."""
-        model = nnx.merge(graphdef, *states)
+        model: Any = nnx.merge(graphdef, *states)
         query = at + jnp.arange(tokens.shape[1])
         mask = (slots[None, None] >= first[:, None, None]) & (slots[None, None] <= query[None, :, None])
         positions = jnp.maximum(query[None] - first[:, None], 0)
         _, cache = model(tokens, positions, cache, mask, output_hidden_states=True)
-        hidden = nnx.pop(model, nnx.Intermediate)["all_hidden_states"].get_value()[0]
+        sown: Any = nnx.pop(model, nnx.Intermediate)["all_hidden_states"]
+        hidden = sown.get_value()[0]
         return model.embedder.decode(hidden[:, -1]).astype(jnp.float32), cache
 
     def choose(logits: jax.Array, index: jax.Array) -> jax.Array:

@@ -76,7 +76,7 @@ def attach_lora(model: nnx.Module, spec: LoraSpec, *, seed: int, mesh: jax.shard
     provider = FlatLoraProvider(module_path=spec.module_path, rank=spec.rank, alpha=spec.alpha)
     graphdef, base = nnx.split(model)
 
-    def build(base: nnx.State) -> nnx.Module:
+    def build(base: nnx.State) -> Any:
         merged: Any = nnx.merge(graphdef, base)
         return qwix.apply_lora_to_model(merged, provider, rngs=nnx.Rngs(seed), **merged.get_model_input())
 

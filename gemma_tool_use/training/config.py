@@ -169,7 +169,6 @@ _AT_LEAST = {
 }
 
 
-
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -190,8 +189,8 @@ PRESETS = {
         dialect="gemma_json_compact",
         output_dir="gemma3_270m_tool_calling_lora_quickstart",
         synthetic_rows=425,
-        # Five minutes of two cores are some 400 rows of 135 tokens. That is enough to learn the format and the arguments
-        # of one call; choosing among tools, several calls and knowing when not to call take more (see PLAN.md).
+        # Five minutes of two cores are some 400 rows of 135 tokens. That is enough to learn the format and the
+        # arguments of one call; choosing tools, several calls and knowing when not to call take more (see PLAN.md).
         synthetic_kinds=("one_call:1",),
         max_tools_offered=1,
         max_length=160,
@@ -199,7 +198,7 @@ PRESETS = {
         # Held-out loss after 160 rows: 0.23 in steps of 4 and 0.17 in steps of 2 at 2e-3, 0.16 in steps of 2 at 1e-3,
         # 0.18 in steps of 1 at 1e-3.
         batch_size=2,
-        learning_rate=1e-3,
+        learning_rate=5e-4,
         warmup_share=0.1,
         eval_share=0.02,
         eval_every=1000,

@@ -192,7 +192,8 @@ def fit(config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRe
     start = time.monotonic()
     with prepared.on_mesh():
         log = JsonlBackend(folder.metrics)
-        trainer = _make_trainer(config, prepared, folder, steps, log)
+        logger = _metrics_logger(config, folder, log)
+        trainer = _make_trainer(config, prepared, folder, steps, logger)
         folder.drop_metrics_after(trainer.train_steps)
         hooks = ProgressHooks(
             feed, log, steps=steps, log_every=config.log_every, row_ids=prepared.rows.train_ids, held_out=held_out
@@ -201,7 +202,7 @@ def fit(config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRe
         try:
             trainer.train(feed, held_out)
         except BaseException:  # Tunix closes its files at the end of a whole run only
-            trainer.metrics_logger.close()
+            logger.close()
             trainer.checkpoint_manager.close()
             raise
     return FitResult(
@@ -216,7 +217,7 @@ def fit(config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRe
 
 
 def _make_trainer(
-    config: TrainConfig, prepared: Prepared, folder: RunFolder, steps: int, log: JsonlBackend
+    config: TrainConfig, prepared: Prepared, folder: RunFolder, steps: int, logger: metrics_logger.MetricsLogger
 ) -> ToolCallTrainer:
     # Orbax warns and logs at every save; what a user needs to know of it is printed by us.
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -238,7 +239,7 @@ def _make_trainer(
             data_sharding_axis=(None, "fsdp"),  # pyright: ignore[reportArgumentType]
             pbar_description="training",
         ),
-        metrics_logger=_metrics_logger(config, folder, log),
+        metrics_logger=logger,
         compute_dtype=prepared.compute_dtype,
     )
 

@@ -118,4 +118,5 @@ def token_loss_sum(model: Any, tokens: jax.Array, loss_mask: jax.Array) -> jax.A
 def hidden_states(model: Any, tokens: jax.Array, positions: jax.Array, attention_mask: jax.Array) -> jax.Array:
     """Final hidden states [batch, length, width]; the logits of the same call are unused, so XLA drops them."""
     model(tokens, positions, None, attention_mask, output_hidden_states=True)
-    return nnx.pop(model, nnx.Intermediate)["all_hidden_states"].get_value()[0]
+    sown: Any = nnx.pop(model, nnx.Intermediate)["all_hidden_states"]
+    return sown.get_value()[0]

@@ -93,7 +93,11 @@ def _comparison(config: TrainConfig, prepared: "Prepared") -> "Comparison":
     from gemma_tool_use.inference.sampler import Sampler, SamplingConfig
 
     held_out = generate(
-        count=config.compare_requests, seed=config.seed, split="heldout", kinds=config.kinds, most_tools=config.max_tools_offered
+        count=config.compare_requests,
+        seed=config.seed,
+        split="heldout",
+        kinds=config.kinds,
+        most_tools=config.max_tools_offered,
     )
     sampler = Sampler(prepared.model, compute_dtype=prepared.compute_dtype)
     sampling = SamplingConfig(max_new_tokens=_LONGEST_REPLY)

@@ -55,7 +55,7 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
 
         return train_step
 
-    def create_eval_step_fn(self) -> Callable[..., tuple[jax.Array, None]]:
+    def create_eval_step_fn(self) -> Callable[..., Any]:
         compute_dtype = self._compute_dtype
 
         def eval_step(model: nnx.Module, batch: Batch) -> tuple[jax.Array, None]:

@@ -38,15 +38,13 @@ def user_text(row: Conversation) -> str:
 
 def test_one_row_looks_like_this():
     row = generate(count=3, seed=1)[0]
-    assert row.id == "synthetic:train:1:0:one_call:generate_image.41"
+    assert row.id == "synthetic:train:1:0:one_call:generate_image.11"
     assert row.source == "synthetic"
     assert row.messages == (
-        Message(role="user", content="I'd love a tiny dragon in the snow as cartoon art."),
+        Message(role="user", content="Design a poster with a red fox in thick fog."),
         Message(
             role="assistant",
-            calls=(
-                ToolCall(name="generate_image", arguments={"prompt": "a tiny dragon in the snow", "style": "cartoon"}),
-            ),
+            calls=(ToolCall(name="generate_image", arguments={"prompt": "a red fox in thick fog"}),),
         ),
     )
     assert [tool.name for tool in row.tools] == ["calculate", "generate_image"]

@@ -10,7 +10,9 @@ from gemma_tool_use.evaluation.comparison import Comparison
 
 CALL = ToolCall(name="roll", arguments={"sides": 6})
 CONVERSATIONS = [
-    Conversation(id=f"r{i}", messages=(Message(role="user", content="Roll a d6"), Message(role="assistant", calls=(CALL,))))
+    Conversation(
+        id=f"r{i}", messages=(Message(role="user", content="Roll a d6"), Message(role="assistant", calls=(CALL,)))
+    )
     for i in range(2)
 ]
 

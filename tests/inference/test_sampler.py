@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from flax import nnx
+from tiny_model import random_lora, tiny_base
 
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.inference.sampler import Sampler, SamplingConfig
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.lora_spec import LoraSpec
-from tiny_model import random_lora, tiny_base
 
 NO_STOP = [511]
 WIDTH = 64

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from tiny_checkpoint import write_hf
 
 from gemma_tool_use.errors import CheckpointError
 from gemma_tool_use.models.adapter import load_adapter, merge_adapter, save_adapter
@@ -12,7 +13,6 @@ from gemma_tool_use.models.load import load_base, load_params
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.lora_spec import LoraSpec
 from gemma_tool_use.models.resolve import resolve
-from tiny_checkpoint import write_hf
 
 pytestmark = [pytest.mark.interop, pytest.mark.real_weights]
 

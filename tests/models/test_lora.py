@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import qwix
 from flax import nnx
+from tiny_checkpoint import write_hf
+from tiny_model import SPEC, random_lora, tiny_base
 
 from gemma_tool_use.errors import CheckpointError, ConfigError
 from gemma_tool_use.models.adapter import adapter_arrays, load_adapter, merge_adapter, read_manifest, save_adapter
@@ -13,8 +15,6 @@ from gemma_tool_use.models.load import load_params
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.lora_spec import LoraSpec
 from gemma_tool_use.models.resolve import resolve
-from tiny_checkpoint import write_hf
-from tiny_model import SPEC, random_lora, tiny_base
 
 TOKENS = np.arange(300, 340, dtype=np.int32).reshape(2, 20)
 

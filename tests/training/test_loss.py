@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_model import tiny_base
 
 from gemma_tool_use.training.loss import CHUNK, cross_entropy_sum, token_loss_sum
-from tiny_model import tiny_base
 
 
 def textbook(hidden, table, targets, mask):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_model import SPEC, write_tiny_model
 
 import gemma_tool_use.training.train_gemma3_270m_tool_calling as command
 from gemma_tool_use.commands import EXIT_INTERRUPTED, EXIT_MISTAKE, EXIT_OK, run
@@ -17,7 +18,6 @@ from gemma_tool_use.conversation import conversation_to_dict
 from gemma_tool_use.data.synthetic import generate
 from gemma_tool_use.models.adapter import read_adapter
 from gemma_tool_use.training.progress import ProgressHooks
-from tiny_model import SPEC, write_tiny_model
 
 STEPS = 6
 
