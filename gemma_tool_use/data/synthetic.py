@@ -58,6 +58,7 @@ def generate(
     kinds: Mapping[str, float] | None = None,
     tools: Sequence[ToolSpec] | None = None,
     most_tools: int = MOST_TOOLS,
+    idle_options: bool = True,
 ) -> list[Conversation]:
     """`count` conversations about the built-in tools, or about `tools` (then worded from their schemas).
 
@@ -68,6 +69,7 @@ def generate(
       kinds: weight per kind, need not add up to 1. By default `KINDS`, less what `tools` cannot express.
       tools: specs to write rows about, instead of the built-in ones.
       most_tools: most tools a row offers; the ones it uses are always offered.
+      idle_options: whether a called tool is also offered the optional parameters that the request does not mention.
 
     Raises:
       ConfigError: a kind that does not exist or that the tools cannot express, a bad weight, count or split.
@@ -81,7 +83,23 @@ def generate(
         raise ConfigError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
     skills = BUILTIN_SKILLS if tools is None else schema_skills(tools)
     weights = _checked_weights(kinds, skills)
-    return [_row(index, seed, split, weights, skills, most_tools) for index in range(count)]
+    rows = (_row(index, seed, split, weights, skills, most_tools) for index in range(count))
+    return list(rows) if idle_options else [without_idle_options(row) for row in rows]
+
+
+def without_idle_options(conversation: Conversation) -> Conversation:
+    """The conversation with called tools reduced to their required parameters and those that a call uses."""
+    used: dict[str, set[str]] = {}
+    for call in (call for message in conversation.messages for call in message.calls):
+        used.setdefault(call.name, set()).update(call.arguments)
+
+    def reduce(tool: ToolSpec) -> ToolSpec:
+        schema = tool.parameters
+        kept = {*schema.get("required", ()), *used.get(tool.name, schema["properties"])}
+        properties = {name: value for name, value in schema["properties"].items() if name in kept}
+        return dataclasses.replace(tool, parameters={**schema, "properties": properties})
+
+    return dataclasses.replace(conversation, tools=tuple(map(reduce, conversation.tools)))
 
 
 def kind_of(conversation: Conversation) -> str:

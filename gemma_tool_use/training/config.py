@@ -55,6 +55,9 @@ class TrainConfig:
     synthetic_kinds: tuple[str, ...] = ()
     """Share of each kind of synthetic row, as in one_call:0.5 several_calls:0.3; none takes the generator's own."""
 
+    idle_options: bool = True
+    """Synthetic rows: offer a called tool's optional parameters also where the request does not mention them."""
+
     rank: int = 16
     """LoRA rank."""
     alpha: float = 16.0
@@ -190,9 +193,11 @@ PRESETS = {
         output_dir="gemma3_270m_tool_calling_lora_quickstart",
         synthetic_rows=425,
         # Five minutes of two cores are some 400 rows of 135 tokens. That is enough to learn the format and the
-        # arguments of one call; choosing tools, several calls and knowing when not to call take more (see PLAN.md).
+        # arguments of one call. Choosing tools, several calls, leaving an option out and knowing when not to call take
+        # more (see PLAN.md).
         synthetic_kinds=("one_call:1",),
         max_tools_offered=1,
+        idle_options=False,
         max_length=160,
         epochs=1.0,
         # Held-out loss after 160 rows: 0.23 in steps of 4 and 0.17 in steps of 2 at 2e-3, 0.16 in steps of 2 at 1e-3,

@@ -91,7 +91,11 @@ def prepare_rows(config: TrainConfig, dialect: Dialect, tokenizer: Tokenizer) ->
     """
     if config.source == "synthetic":
         conversations = generate_synthetic(
-            count=config.synthetic_rows, seed=config.seed, kinds=config.kinds, most_tools=config.max_tools_offered
+            count=config.synthetic_rows,
+            seed=config.seed,
+            kinds=config.kinds,
+            most_tools=config.max_tools_offered,
+            idle_options=config.idle_options,
         )
         counts, rejects = {KEPT: len(conversations)}, []
     else:

@@ -98,6 +98,7 @@ def _comparison(config: TrainConfig, prepared: "Prepared") -> "Comparison":
         split="heldout",
         kinds=config.kinds,
         most_tools=config.max_tools_offered,
+        idle_options=config.idle_options,
     )
     sampler = Sampler(prepared.model, compute_dtype=prepared.compute_dtype)
     sampling = SamplingConfig(max_new_tokens=_LONGEST_REPLY)

@@ -228,3 +228,20 @@ def test_five_thousand_rows_take_less_than_a_second():
     start = time.process_time()
     generate(count=5000, seed=0)
     assert time.process_time() - start < 1.0  # 0.13 s measured
+
+
+def test_without_idle_options_a_called_tool_has_the_parameters_that_the_call_fills():
+    seen = set()
+    for full, row in zip(rows("train"), generate(count=2000, seed=0, idle_options=False), strict=True):
+        assert (row.id, row.messages) == (full.id, full.messages)
+        specs = {tool.name: tool.parameters for tool in row.tools}
+        assert list(specs) == [tool.name for tool in full.tools]
+        for name in {call.name for call in calls_of(row)}:
+            filled = {argument for call in calls_of(row) if call.name == name for argument in call.arguments}
+            assert set(specs[name]["properties"]) == filled | set(specs[name]["required"]), row.id
+            seen.add((name, len(filled)))
+    assert {("get_weather", 1), ("get_weather", 2), ("calculate", 1)} <= seen
+
+
+def test_most_tools_bounds_what_is_offered():
+    assert {len(row.tools) for row in generate(count=60, seed=1, kinds={"one_call": 1}, most_tools=1)} == {1}
