@@ -94,9 +94,11 @@ def without_idle_options(conversation: Conversation) -> Conversation:
         used.setdefault(call.name, set()).update(call.arguments)
 
     def reduce(tool: ToolSpec) -> ToolSpec:
+        if tool.name not in used:
+            return tool
         schema = tool.parameters
-        kept = {*schema.get("required", ()), *used.get(tool.name, schema["properties"])}
-        properties = {name: value for name, value in schema["properties"].items() if name in kept}
+        kept = used[tool.name].union(schema.get("required") or ())
+        properties = {name: value for name, value in (schema.get("properties") or {}).items() if name in kept}
         return dataclasses.replace(tool, parameters={**schema, "properties": properties})
 
     return dataclasses.replace(conversation, tools=tuple(map(reduce, conversation.tools)))
