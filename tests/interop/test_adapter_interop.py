@@ -51,7 +51,11 @@ def test_reloaded_and_merged_adapters_give_the_live_logits(tmp_path):
 
     architecture, params = load_params(local)
     write_hf(tmp_path / "merged", merge_adapter(params, tmp_path), architecture)
-    merged = np.abs(logits(load_base(resolve(str(tmp_path / "merged")), dtype=jnp.float32)) - expected).max()
+    merged_logits = logits(load_base(resolve(str(tmp_path / "merged")), dtype=jnp.float32))
+    merged = np.abs(merged_logits - expected).max()
     print(f"largest difference from the live logits: reloaded {reloaded:.1e}, merged {merged:.1e}")
     assert reloaded <= 1e-4
-    assert merged <= 1e-4
+    # Merging rounds every weight once more. With logits of up to 160 that is 1e-4 to 9e-4, so an absolute bound of 1e-4
+    # does not hold (PLAN.md); relative to the largest logit it stays within a hundred float32 roundings.
+    assert merged <= 1e-5 * np.abs(expected).max()
+    np.testing.assert_array_equal(merged_logits.argmax(-1), expected.argmax(-1))
