@@ -24,8 +24,8 @@ class FlatLoraProvider(qwix.LoraProvider):
     """Qwix's provider with [batch, time] flattened into one axis around every product.
 
     Same arrays, names and numbers. The adapter gradients contract over batch and time; as two axes XLA's CPU backend
-    takes its slow path for them: forward plus backward of Gemma 3 270M at 4 x 256 tokens took 5.4 s that way on two
-    cores, 3.8 s flattened.
+    takes its slow path for them: forward plus backward of Gemma 3 270M at 4 x 256 tokens took 4.7 s that way on two
+    cores, 3.4 s flattened (benchmarks/train_step.json).
     """
 
     def __init__(self, **kwargs: Any) -> None:
