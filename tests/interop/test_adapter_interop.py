@@ -31,11 +31,14 @@ def logits(model):
     return np.asarray(run(state))
 
 
-def test_reloaded_and_merged_adapters_give_the_live_logits(tmp_path):
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """Logits of the live model, of its adapter reloaded, and of weights with the adapter merged."""
     try:
         local = resolve("embedded:gemma-3-270m")
     except CheckpointError as error:
         pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("adapter")
     base = load_base(local, dtype=jnp.float32)
     spec = LoraSpec()
     live = attach_lora(base, spec, seed=0)
@@ -46,16 +49,30 @@ def test_reloaded_and_merged_adapters_give_the_live_logits(tmp_path):
     expected = logits(live)
     assert np.abs(expected - logits(base)).max() > 1  # the adapter matters
 
-    save_adapter(tmp_path, live, spec, details={})
-    reloaded = np.abs(logits(load_adapter(base, tmp_path)) - expected).max()
-
+    save_adapter(folder, live, spec, details={})
+    reloaded = logits(load_adapter(base, folder))
     architecture, params = load_params(local)
-    write_hf(tmp_path / "merged", merge_adapter(params, tmp_path), architecture)
-    merged_logits = logits(load_base(resolve(str(tmp_path / "merged")), dtype=jnp.float32))
-    merged = np.abs(merged_logits - expected).max()
-    print(f"largest difference from the live logits: reloaded {reloaded:.1e}, merged {merged:.1e}")
-    assert reloaded <= 1e-4
-    # Merging rounds every weight once more. With logits of up to 160 that is 1e-4 to 9e-4, so an absolute bound of 1e-4
-    # does not hold (PLAN.md); relative to the largest logit it stays within a hundred float32 roundings.
-    assert merged <= 1e-5 * np.abs(expected).max()
-    np.testing.assert_array_equal(merged_logits.argmax(-1), expected.argmax(-1))
+    write_hf(folder / "merged", merge_adapter(params, folder), architecture)
+    merged = logits(load_base(resolve(str(folder / "merged")), dtype=jnp.float32))
+    differences = [float(np.abs(other - expected).max()) for other in (reloaded, merged)]
+    print(f"largest difference from the live logits: reloaded {differences[0]:.1e}, merged {differences[1]:.1e}")
+    return expected, reloaded, merged
+
+
+def test_a_reloaded_adapter_gives_the_live_logits(three):
+    expected, reloaded, _ = three
+    assert np.abs(reloaded - expected).max() <= 1e-4
+
+
+def test_merged_weights_give_the_live_logits_within_float32_rounding(three):
+    expected, _, merged = three
+    assert np.abs(merged - expected).max() <= 1e-5 * np.abs(expected).max()
+    np.testing.assert_array_equal(merged.argmax(-1), expected.argmax(-1))
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the goal; merging rounds each weight again, logits of up to 160 differ by 1e-4 to 9e-4"
+)
+def test_merged_weights_stay_within_one_ten_thousandth(three):
+    expected, _, merged = three
+    assert np.abs(merged - expected).max() <= 1e-4
