@@ -103,7 +103,7 @@ for file in files[:4]:
 # %% [markdown]
 # ## The base model answers
 #
-# Requests whose wordings no training row uses.
+# Requests of the kind that the quickstart teaches (one call, one tool offered), in wordings that no training row uses.
 
 # %%
 import jax
@@ -126,7 +126,7 @@ dialect = get_dialect(manifest["dialect"])
 dtype = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
 base = load_base(checkpoint, dtype=dtype)
 
-rows = generate(count=REQUESTS, seed=1, split="heldout")
+rows = generate(count=REQUESTS, seed=1, split="heldout", kinds={"one_call": 1.0}, most_tools=1, idle_options=False)
 questions, answers = zip(*map(question_and_answer, rows), strict=True)
 sampling = SamplingConfig(max_new_tokens=96)
 before = reply_to(Sampler(base), tokenizer, dialect, questions, config=sampling)

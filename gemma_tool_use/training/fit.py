@@ -1,7 +1,7 @@
 """One training run from a config: weights and rows in, Tunix training, adapter and run folder out.
 
 with StopRequest() as stop:
-    prepared = prepare(config)
+    prepared = prepare(config, resolve(config.model))
     folder = RunFolder.claim(config)
     result = fit(config, prepared, folder, stop)
 """
