@@ -24,9 +24,9 @@ from rich.text import Text
 
 from gemma_tool_use.commands import EXIT_OK, run
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
-from gemma_tool_use.data import sources
 from gemma_tool_use.data.counts import Tally
 from gemma_tool_use.data.rules import EVERYTHING, Reject
+from gemma_tool_use.data.sources import load as sources
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.flags import parse
 from gemma_tool_use.formats.dialect import Dialect

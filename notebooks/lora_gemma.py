@@ -109,7 +109,7 @@ for file in files[:4]:
 import jax
 import jax.numpy as jnp
 
-from gemma_tool_use.data.synthetic import generate, kind_of
+from gemma_tool_use.data.synthetic.generate import generate, kind_of
 from gemma_tool_use.evaluation.exact_call import question_and_answer, score
 from gemma_tool_use.formats.dialects import get_dialect
 from gemma_tool_use.formats.tokenizer import load_tokenizer

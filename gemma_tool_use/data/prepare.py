@@ -32,11 +32,11 @@ from tqdm import tqdm
 from gemma_tool_use import __version__
 from gemma_tool_use.commands import EXIT_OK, run
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
-from gemma_tool_use.data import sources
 from gemma_tool_use.data.counts import Tally, counts_table
 from gemma_tool_use.data.files import identity
-from gemma_tool_use.data.openai_jsonl import PREPARED_FILE
 from gemma_tool_use.data.rules import Reject, Rule
+from gemma_tool_use.data.sources import load as sources
+from gemma_tool_use.data.sources.openai_jsonl import PREPARED_FILE
 from gemma_tool_use.errors import ConfigError, FileError
 from gemma_tool_use.flags import parse
 from gemma_tool_use.settings import export_to_libraries, load_settings

@@ -25,9 +25,9 @@ from gemma_tool_use import flags
 from gemma_tool_use.commands import run
 from gemma_tool_use.conversation import Conversation, ToolSpec, conversation_to_dict, tool_from_dict
 from gemma_tool_use.data.files import strict_json
-from gemma_tool_use.data.synthetic import KINDS, generate, kind_of, usable_kinds
-from gemma_tool_use.data.synthetic_schema import schema_skills
-from gemma_tool_use.data.synthetic_values import Split
+from gemma_tool_use.data.synthetic.generate import KINDS, generate, kind_of, usable_kinds
+from gemma_tool_use.data.synthetic.schema import schema_skills
+from gemma_tool_use.data.synthetic.values import Split
 from gemma_tool_use.errors import ConfigError, DataError, FileError
 
 PROG = "gemma-tool-use synthesize"

@@ -87,7 +87,7 @@ def _train(config: TrainConfig, settings: Settings, folder: "RunFolder") -> int:
 
 def _comparison(config: TrainConfig, prepared: "Prepared") -> "Comparison":
     """Held-out synthetic requests, answered by the model that is being trained."""
-    from gemma_tool_use.data.synthetic import generate, kind_of
+    from gemma_tool_use.data.synthetic.generate import generate, kind_of
     from gemma_tool_use.evaluation.comparison import Comparison
     from gemma_tool_use.inference.replies import reply_to
     from gemma_tool_use.inference.sampler import Sampler, SamplingConfig

@@ -11,7 +11,7 @@ import pytest
 from gemma_tool_use.data import prepare as command
 from gemma_tool_use.data.prepare import PrepareConfig, main, prepare
 from gemma_tool_use.data.rules import Rule
-from gemma_tool_use.data.sources import load
+from gemma_tool_use.data.sources.load import load
 from gemma_tool_use.errors import ConfigError, DataError, FileError
 
 

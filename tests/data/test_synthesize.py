@@ -6,7 +6,7 @@ import pytest
 
 from gemma_tool_use.conversation import conversation_from_dict
 from gemma_tool_use.data.synthesize import main, read_tools, write_jsonl
-from gemma_tool_use.data.synthetic import generate
+from gemma_tool_use.data.synthetic.generate import generate
 from gemma_tool_use.errors import ConfigError, DataError, FileError
 
 MCP_TOOL = {

@@ -15,7 +15,7 @@ from tiny_model import SPEC, write_tiny_model
 import gemma_tool_use.training.train_gemma3_270m_tool_calling as command
 from gemma_tool_use.commands import EXIT_INTERRUPTED, EXIT_MISTAKE, EXIT_OK, run
 from gemma_tool_use.conversation import conversation_to_dict
-from gemma_tool_use.data.synthetic import generate
+from gemma_tool_use.data.synthetic.generate import generate
 from gemma_tool_use.models.adapter import read_adapter
 from gemma_tool_use.training.progress import ProgressHooks
 

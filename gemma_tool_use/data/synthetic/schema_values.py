@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from gemma_tool_use.data.synthetic_fillers import BoundedTexts, Filler, Lists, Members, Numbers, Texts
-from gemma_tool_use.data.synthetic_names import source_for_format, source_for_name
+from gemma_tool_use.data.synthetic.fillers import BoundedTexts, Filler, Lists, Members, Numbers, Texts
+from gemma_tool_use.data.synthetic.names import source_for_format, source_for_name
 from gemma_tool_use.errors import DataError
 
 _DEEPEST = 8  # nested $ref, anyOf and arrays; a schema that refers to itself ends here

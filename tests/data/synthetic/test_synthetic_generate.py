@@ -10,9 +10,9 @@ import time
 import pytest
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, conversation_from_dict, conversation_to_dict
-from gemma_tool_use.data.synthetic import KINDS, MOST_TOOLS, generate, kind_of
-from gemma_tool_use.data.synthetic_tools import BUILTIN_SKILLS
-from gemma_tool_use.data.synthetic_values import LOCATIONS, QUERIES, SENTENCES, STYLES, UNITS, Expressions, Split
+from gemma_tool_use.data.synthetic.generate import KINDS, MOST_TOOLS, generate, kind_of
+from gemma_tool_use.data.synthetic.tools import BUILTIN_SKILLS
+from gemma_tool_use.data.synthetic.values import LOCATIONS, QUERIES, SENTENCES, STYLES, UNITS, Expressions, Split
 from gemma_tool_use.errors import ConfigError
 
 SPLITS: tuple[Split, ...] = ("train", "heldout")

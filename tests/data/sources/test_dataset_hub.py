@@ -12,9 +12,9 @@ import pytest
 from hub_server import HubServer
 from huggingface_hub import constants
 
-from gemma_tool_use.data.hub import looks_like_id
 from gemma_tool_use.data.rules import Rule
-from gemma_tool_use.data.sources import load
+from gemma_tool_use.data.sources.hub import looks_like_id
+from gemma_tool_use.data.sources.load import load
 from gemma_tool_use.errors import FileError, HubError
 
 TOUCAN = "Agent-Ark/Toucan-1.5M"

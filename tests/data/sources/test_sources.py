@@ -13,7 +13,7 @@ import pytest
 from gemma_tool_use.conversation import conversation_to_dict
 from gemma_tool_use.data import rules
 from gemma_tool_use.data.rules import EVERYTHING, Rule
-from gemma_tool_use.data.sources import load, locate
+from gemma_tool_use.data.sources.load import load, locate
 from gemma_tool_use.errors import ConfigError, DataError, FileError
 
 TOOL = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}

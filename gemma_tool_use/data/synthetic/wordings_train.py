@@ -1,9 +1,9 @@
-"""What users say in the train split; none of it may stand in synthetic_wordings_heldout.py."""
+"""What users say in the train split; none of it may stand in synthetic/wordings_heldout.py."""
 
 from collections.abc import Mapping
 
-from gemma_tool_use.data.synthetic_requests_train import MORE_REQUESTS
-from gemma_tool_use.data.synthetic_wordings import Wordings
+from gemma_tool_use.data.synthetic.requests_train import MORE_REQUESTS
+from gemma_tool_use.data.synthetic.wordings import Wordings
 
 TRAIN: Mapping[str, Wordings] = {
     "get_weather": Wordings(

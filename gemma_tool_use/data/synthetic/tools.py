@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from gemma_tool_use.conversation import ToolCall, ToolSpec
-from gemma_tool_use.data import synthetic_values as values
-from gemma_tool_use.data.synthetic_skill import Incomplete, Request, Skill, pick
-from gemma_tool_use.data.synthetic_values import Source, Split, Value
-from gemma_tool_use.data.synthetic_wordings import Wordings
-from gemma_tool_use.data.synthetic_wordings_heldout import HELDOUT
-from gemma_tool_use.data.synthetic_wordings_train import TRAIN
+from gemma_tool_use.data.synthetic import values as values
+from gemma_tool_use.data.synthetic.skill import Incomplete, Request, Skill, pick
+from gemma_tool_use.data.synthetic.values import Source, Split, Value
+from gemma_tool_use.data.synthetic.wordings import Wordings
+from gemma_tool_use.data.synthetic.wordings_heldout import HELDOUT
+from gemma_tool_use.data.synthetic.wordings_train import TRAIN
 
 # A result and the wordings that tell it; keys of the result and of the arguments may stand in the wordings.
 Answer = Callable[[random.Random, Mapping[str, str], str], tuple[dict[str, Any], tuple[str, ...]]]

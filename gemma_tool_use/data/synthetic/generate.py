@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
 from gemma_tool_use.conversation import Conversation, Message, ToolSpec
-from gemma_tool_use.data.synthetic_schema import schema_skills
-from gemma_tool_use.data.synthetic_skill import Request, Skill, pick
-from gemma_tool_use.data.synthetic_talk import FACTS, FIRST_NAMES, TALK
-from gemma_tool_use.data.synthetic_tools import BUILTIN_SKILLS
-from gemma_tool_use.data.synthetic_values import Split
-from gemma_tool_use.data.synthetic_wordings import JOINS
+from gemma_tool_use.data.synthetic.schema import schema_skills
+from gemma_tool_use.data.synthetic.skill import Request, Skill, pick
+from gemma_tool_use.data.synthetic.talk import FACTS, FIRST_NAMES, TALK
+from gemma_tool_use.data.synthetic.tools import BUILTIN_SKILLS
+from gemma_tool_use.data.synthetic.values import Split
+from gemma_tool_use.data.synthetic.wordings import JOINS
 from gemma_tool_use.errors import ConfigError, suggest
 
 SOURCE = "synthetic"

@@ -5,8 +5,8 @@ source_for_name(["recipient", "email"])   draws   greta@example.com
 
 from collections.abc import Sequence
 
-from gemma_tool_use.data import synthetic_values as values
-from gemma_tool_use.data.synthetic_values import Mix, Pool, Source, listed
+from gemma_tool_use.data.synthetic import values
+from gemma_tool_use.data.synthetic.values import Mix, Pool, Source, listed
 
 _WORDS = Pool(
     listed("""

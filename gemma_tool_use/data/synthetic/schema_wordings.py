@@ -6,7 +6,7 @@ arguments (`title "tides" and date 2026-03-14`). The BARE ones are for calls wit
 
 from collections.abc import Mapping
 
-from gemma_tool_use.data.synthetic_values import Split, listed
+from gemma_tool_use.data.synthetic.values import Split, listed
 
 # A tool that reads answers with a value, one that does something with a reference.
 READING = frozenset(

@@ -1,8 +1,8 @@
-"""What users say in the held-out split; none of it may stand in synthetic_wordings_train.py."""
+"""What users say in the held-out split; none of it may stand in synthetic/wordings_train.py."""
 
 from collections.abc import Mapping
 
-from gemma_tool_use.data.synthetic_wordings import Wordings
+from gemma_tool_use.data.synthetic.wordings import Wordings
 
 HELDOUT: Mapping[str, Wordings] = {
     "get_weather": Wordings(

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from gemma_tool_use.conversation import ToolCall, ToolSpec
-from gemma_tool_use.data import synthetic_schema_wordings as wordings
-from gemma_tool_use.data.synthetic_fillers import Filled, Filler
-from gemma_tool_use.data.synthetic_schema_values import filler, words_of
-from gemma_tool_use.data.synthetic_skill import Incomplete, Request, Skill, pick
-from gemma_tool_use.data.synthetic_values import Split
+from gemma_tool_use.data.synthetic import schema_wordings as wordings
+from gemma_tool_use.data.synthetic.fillers import Filled, Filler
+from gemma_tool_use.data.synthetic.schema_values import filler, words_of
+from gemma_tool_use.data.synthetic.skill import Incomplete, Request, Skill, pick
+from gemma_tool_use.data.synthetic.values import Split
 from gemma_tool_use.errors import DataError
 
 OPTIONAL_SHARE = 0.35

@@ -6,12 +6,12 @@ import string
 
 import pytest
 
-from gemma_tool_use.data import synthetic_schema_wordings as schema_wordings
-from gemma_tool_use.data.synthetic_talk import FACTS, TALK
-from gemma_tool_use.data.synthetic_tools import BUILTIN_SKILLS
-from gemma_tool_use.data.synthetic_wordings import JOINS
-from gemma_tool_use.data.synthetic_wordings_heldout import HELDOUT
-from gemma_tool_use.data.synthetic_wordings_train import TRAIN
+from gemma_tool_use.data.synthetic import schema_wordings
+from gemma_tool_use.data.synthetic.talk import FACTS, TALK
+from gemma_tool_use.data.synthetic.tools import BUILTIN_SKILLS
+from gemma_tool_use.data.synthetic.wordings import JOINS
+from gemma_tool_use.data.synthetic.wordings_heldout import HELDOUT
+from gemma_tool_use.data.synthetic.wordings_train import TRAIN
 
 FIELDS = [field.name for field in dataclasses.fields(TRAIN["calculate"])]
 

@@ -2,7 +2,7 @@
 
 A small model that sees sixteen wordings of a wish learns the wordings; with some forty, among them many in which half
 of the words have nothing to do with the arguments, it learns to look for the values. None of it may stand in
-synthetic_wordings_heldout.py.
+synthetic/wordings_heldout.py.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """What the generator asks of a tool: a request, a clause, a missing argument, a result. One class per kind of tool.
 
-`BuiltinSkill` (synthetic_tools.py) speaks hand-written wordings about six well-known tools; `SchemaSkill`
-(synthetic_schema.py) makes plain wordings for any tool from its JSON Schema.
+`BuiltinSkill` (synthetic/tools.py) speaks hand-written wordings about six well-known tools; `SchemaSkill`
+(synthetic/schema.py) makes plain wordings for any tool from its JSON Schema.
 """
 
 import abc
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from gemma_tool_use.conversation import ToolCall, ToolSpec
-from gemma_tool_use.data.synthetic_values import Split
+from gemma_tool_use.data.synthetic.values import Split
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ never trained on.
 import dataclasses
 from collections.abc import Mapping
 
-from gemma_tool_use.data.synthetic_values import Split
+from gemma_tool_use.data.synthetic.values import Split
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from gemma_tool_use.data.synthetic_values import NAMES, Pool, Split, Value
+from gemma_tool_use.data.synthetic.values import NAMES, Pool, Split, Value
 
 FIRST_NAMES = Pool(NAMES)
 

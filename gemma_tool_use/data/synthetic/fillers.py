@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, final
 
-from gemma_tool_use.data.synthetic_values import Source, Split
+from gemma_tool_use.data.synthetic.values import Source, Split
 from gemma_tool_use.errors import DataError
 
 _TRIES = 200

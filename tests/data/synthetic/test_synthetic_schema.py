@@ -7,9 +7,9 @@ import re
 import pytest
 
 from gemma_tool_use.conversation import ToolSpec
-from gemma_tool_use.data.synthetic import generate, kind_of
-from gemma_tool_use.data.synthetic_schema import SchemaSkill, schema_skills
-from gemma_tool_use.data.synthetic_schema_values import filler, singular, words_of
+from gemma_tool_use.data.synthetic.generate import generate, kind_of
+from gemma_tool_use.data.synthetic.schema import SchemaSkill, schema_skills
+from gemma_tool_use.data.synthetic.schema_values import filler, singular, words_of
 from gemma_tool_use.errors import ConfigError, DataError
 
 

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
-from gemma_tool_use.data import rules, toucan
+from gemma_tool_use.data import rules
 from gemma_tool_use.data.rules import Reject
+from gemma_tool_use.data.sources import toucan
 
 CONVERT = {
     "type": "function",

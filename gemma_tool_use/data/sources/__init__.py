@@ -1,0 +1,1 @@
+"""Forms of dataset: one module per source turns its rows into conversations, `load` finds and reads them."""
