@@ -25,7 +25,8 @@ from rich.text import Text
 from gemma_tool_use.commands import EXIT_OK, run
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
 from gemma_tool_use.data.counts import Tally
-from gemma_tool_use.data.rules import EVERYTHING, Reject
+from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.data.rules import EVERYTHING
 from gemma_tool_use.data.sources import load as sources
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.flags import parse

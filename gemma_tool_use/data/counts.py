@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from gemma_tool_use.conversation import Conversation
-from gemma_tool_use.data.rules import Reject
+from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.errors import DataError
 
 KEPT = "kept"

@@ -21,6 +21,7 @@ from absl import flags
 
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.counts import KEPT
+from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.data.rows import (
     BatchShape,
     Element,
@@ -32,7 +33,6 @@ from gemma_tool_use.data.rows import (
     split,
     trained_targets,
 )
-from gemma_tool_use.data.rules import Reject
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.encode import Encoded

@@ -34,7 +34,8 @@ from gemma_tool_use.commands import EXIT_OK, run
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
 from gemma_tool_use.data.counts import Tally, counts_table
 from gemma_tool_use.data.files import identity
-from gemma_tool_use.data.rules import Reject, Rule
+from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.data.rules import Rule
 from gemma_tool_use.data.sources import load as sources
 from gemma_tool_use.data.sources.openai_jsonl import PREPARED_FILE
 from gemma_tool_use.errors import ConfigError, FileError

@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from gemma_tool_use.conversation import Conversation
-from gemma_tool_use.data.rules import Reject, short
+from gemma_tool_use.data.rejects import Reject, short
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.encode import Encoded, encode

@@ -14,38 +14,11 @@ import dataclasses
 import json
 
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
+from gemma_tool_use.data.rejects import NOT_UNICODE, Reject, short
 from gemma_tool_use.errors import ConfigError
 
 TOUCAN_SFT = "toucan-sft"
 """A Toucan conversation's `source` is `toucan-sft/SUBSET`, so that the subset survives being stored."""
-
-# Rows that could not be read. A file with many of them is damaged or of another kind, so their share stops a run.
-BROKEN_LINE = "line is not valid JSON"
-BROKEN_MESSAGES = "messages are not valid JSON"
-BROKEN_TOOLS = "tools are not valid JSON"
-BROKEN_ARGUMENTS = "call arguments are not valid JSON"
-ARGUMENTS_NOT_OBJECT = "call arguments are not an object"
-UNREADABLE_CALL = "unreadable call"
-UNREADABLE_MESSAGE = "unreadable message"
-UNREADABLE_TOOL = "unreadable tool"
-UNPAIRED = "calls and responses do not pair up"
-NO_MESSAGES = "no messages"
-NOT_UNICODE = "text is not valid Unicode"
-BAD_REASONS = frozenset(
-    {
-        BROKEN_LINE,
-        BROKEN_MESSAGES,
-        BROKEN_TOOLS,
-        BROKEN_ARGUMENTS,
-        ARGUMENTS_NOT_OBJECT,
-        UNREADABLE_CALL,
-        UNREADABLE_MESSAGE,
-        UNREADABLE_TOOL,
-        UNPAIRED,
-        NO_MESSAGES,
-        NOT_UNICODE,
-    }
-)
 
 # Rows that were read and are not used. The limits of a `Rule` add "more than 2 tools used" and the like.
 OTHER_SUBSET = "subset not asked for"
@@ -88,29 +61,6 @@ EVERYTHING = Rule(subsets=(), single_turn=False, max_tools_used=None, max_tools_
 """Keeps every consistent conversation, whole."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reject:
-    """A row that is not used. `reason` is what is counted, `detail` what was found, `where` its file and row."""
-
-    id: str = ""
-    reason: str
-    detail: str = ""
-    where: str = ""
-
-    @property
-    def bad(self) -> bool:
-        """Whether the row could not be read, as opposed to filtered out by a rule."""
-        return self.reason in BAD_REASONS
-
-
-class RowError(Exception):
-    """Raised inside a reader to leave it with a reason; it becomes a `Reject` and reaches no user."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
-
-
 def apply_rule(conversation: Conversation, rule: Rule) -> Conversation | Reject:
     """The conversation, cut as the rule says, or the first reason against it.
 
@@ -136,12 +86,6 @@ def first_call(conversation: Conversation) -> Conversation:
         if message.calls:
             return dataclasses.replace(conversation, messages=conversation.messages[: i + 1])
     return conversation
-
-
-def short(value: object, limit: int = 160) -> str:
-    """The `repr` of a value, cut for a message."""
-    text = repr(value[: limit + 1] if isinstance(value, str) else value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _against_rule(conversation: Conversation, rule: Rule) -> tuple[str, str] | None:

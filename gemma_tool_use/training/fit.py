@@ -23,7 +23,8 @@ from tunix.sft import metrics_logger, peft_trainer
 
 from gemma_tool_use.data.counts import KEPT, chain
 from gemma_tool_use.data.pipeline import EncodedRows, batches, encode_rows, eval_batches, split, steps_per_epoch
-from gemma_tool_use.data.rules import Reject, Rule
+from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.data.rules import Rule
 from gemma_tool_use.data.sources.load import fingerprint, load
 from gemma_tool_use.data.synthetic.generate import generate as generate_synthetic
 from gemma_tool_use.errors import ConfigError, DataError

@@ -3,9 +3,9 @@
 import pytest
 
 from gemma_tool_use.conversation import Conversation, Message
-from gemma_tool_use.data import rules
+from gemma_tool_use.data import rejects, rules
 from gemma_tool_use.data.counts import Tally
-from gemma_tool_use.data.rules import Reject
+from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.errors import DataError
 
 CONVERSATION = Conversation(id="r1", messages=(Message(role="user", content="hi"),))
@@ -24,7 +24,7 @@ def test_only_unreadable_rows_count_towards_the_bad_share():
     for outcome in [CONVERSATION, Reject(reason=rules.OTHER_SUBSET), Reject(reason=rules.OTHER_SUBSET)]:
         tally.add(outcome)
     tally.check("data", 0.0)
-    tally.add(Reject(id="r7", reason=rules.BROKEN_TOOLS, detail="...", where="f row 3"))
+    tally.add(Reject(id="r7", reason=rejects.BROKEN_TOOLS, detail="...", where="f row 3"))
     tally.check("data", 0.25)
     with pytest.raises(DataError, match=r"1 of 4 rows cannot be read.*f row 3 \(id 'r7'\)"):
         tally.check("data", 0.24)

@@ -3,8 +3,9 @@
 import pytest
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
-from gemma_tool_use.data import rules
-from gemma_tool_use.data.rules import EVERYTHING, Reject, Rule, apply_rule
+from gemma_tool_use.data import rejects, rules
+from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.data.rules import EVERYTHING, Rule, apply_rule
 from gemma_tool_use.errors import ConfigError
 
 USER = Message(role="user", content="hi")
@@ -72,7 +73,7 @@ def test_a_source_of_ones_own_has_no_subsets():
         (conversation(USER, Message(role="assistant", content=" \n")), rules.EMPTY_ANSWER),
         (conversation(USER, calling("z")), rules.UNDECLARED_TOOL),
         (conversation(USER, ANSWER, tools="aab"), rules.DUPLICATE_TOOLS),
-        (conversation(USER, Message(role="assistant", content="a \ud83d b")), rules.NOT_UNICODE),
+        (conversation(USER, Message(role="assistant", content="a \ud83d b")), rejects.NOT_UNICODE),
     ],
 )
 def test_an_inconsistent_row_is_rejected_by_every_rule(row, expected):

@@ -18,7 +18,8 @@ from types import MappingProxyType
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
 from gemma_tool_use.data.counts import Tally
 from gemma_tool_use.data.files import existing, parquet_columns
-from gemma_tool_use.data.rules import Reject, Rule, apply_rule
+from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.data.rules import Rule, apply_rule
 from gemma_tool_use.data.sources import hub, openai_jsonl, toucan
 from gemma_tool_use.errors import ConfigError, DataError, suggest
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gemma_tool_use.conversation import Conversation, conversation_from_dict
-from gemma_tool_use.data import rules
+from gemma_tool_use.data import rejects
 from gemma_tool_use.data.files import jsonl_lines, parquet_columns, parquet_rows, strict_json
-from gemma_tool_use.data.rules import Reject, RowError, short
+from gemma_tool_use.data.rejects import Reject, RowError, short
 from gemma_tool_use.errors import DataError
 
 NAME = "openai-jsonl"
@@ -44,9 +44,9 @@ def read_line(line: bytes, where: str) -> Conversation | Reject:
     try:
         row = strict_json(line)
     except ValueError as error:
-        return Reject(reason=rules.BROKEN_LINE, detail=f"{error}: {short(line)}")
+        return Reject(reason=rejects.BROKEN_LINE, detail=f"{error}: {short(line)}")
     if not isinstance(row, dict):
-        return Reject(reason=rules.BROKEN_LINE, detail=f"expected a JSON object: {short(line)}")
+        return Reject(reason=rejects.BROKEN_LINE, detail=f"expected a JSON object: {short(line)}")
     return read_row(row, where)
 
 
@@ -54,10 +54,10 @@ def read_row(row: Mapping[str, Any], where: str) -> Conversation | Reject:
     """One row, its `tools` and `messages` lists or JSON text, as a conversation, or why it cannot be read."""
     row_id = str(row.get("id") or where)
     try:
-        tools = _list(row.get("tools"), rules.BROKEN_TOOLS)
-        messages = _list(row.get("messages"), rules.BROKEN_MESSAGES)
+        tools = _list(row.get("tools"), rejects.BROKEN_TOOLS)
+        messages = _list(row.get("messages"), rejects.BROKEN_MESSAGES)
         if not messages:
-            raise RowError(rules.NO_MESSAGES, "messages is missing or empty")
+            raise RowError(rejects.NO_MESSAGES, "messages is missing or empty")
         source = str(row.get("source") or NAME)
         return conversation_from_dict({"id": row_id, "source": source, "tools": tools, "messages": messages})
     except RowError as error:
@@ -79,9 +79,9 @@ def _list(value: Any, reason: str) -> list[Any]:
 def _reason(error: str) -> str:
     """Sorts the errors of `conversation_from_dict`, which name the path first, into the reasons that are counted."""
     if ".arguments is not valid JSON" in error:
-        return rules.BROKEN_ARGUMENTS
+        return rejects.BROKEN_ARGUMENTS
     if ".arguments must be an object" in error:
-        return rules.ARGUMENTS_NOT_OBJECT
+        return rejects.ARGUMENTS_NOT_OBJECT
     if ".tool_calls" in error:
-        return rules.UNREADABLE_CALL
-    return rules.UNREADABLE_MESSAGE if error.startswith("messages") else rules.UNREADABLE_TOOL
+        return rejects.UNREADABLE_CALL
+    return rejects.UNREADABLE_MESSAGE if error.startswith("messages") else rejects.UNREADABLE_TOOL

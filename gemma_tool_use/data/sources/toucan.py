@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec, tool_from_dict
-from gemma_tool_use.data import rules
+from gemma_tool_use.data import rejects, rules
 from gemma_tool_use.data.files import parquet_rows, strict_json
-from gemma_tool_use.data.rules import Reject, RowError, short
+from gemma_tool_use.data.rejects import Reject, RowError, short
 from gemma_tool_use.errors import DataError
 
 NAME = rules.TOUCAN_SFT
@@ -50,10 +50,10 @@ def read_row(row: Mapping[str, Any]) -> Conversation | Reject:
     """
     row_id = str(row.get("uuid") or "")
     try:
-        items = _json_list(row.get("messages"), rules.BROKEN_MESSAGES)
+        items = _json_list(row.get("messages"), rejects.BROKEN_MESSAGES)
         if not items:
-            raise RowError(rules.NO_MESSAGES, "the list of messages is empty")
-        tools = tuple(_tool(tool) for tool in _json_list(row.get("tools"), rules.BROKEN_TOOLS))
+            raise RowError(rejects.NO_MESSAGES, "the list of messages is empty")
+        tools = tuple(_tool(tool) for tool in _json_list(row.get("tools"), rejects.BROKEN_TOOLS))
         messages = tuple(_messages(items))
     except RowError as error:
         return Reject(id=row_id, reason=error.reason, detail=error.detail)
@@ -67,24 +67,24 @@ def read_call(content: str) -> ToolCall:
       RowError: anything else, with the reason that is counted.
     """
     if len(content) > MAX_CALL_CHARS:
-        raise RowError(rules.UNREADABLE_CALL, f"{len(content)} characters, more than {MAX_CALL_CHARS}")
+        raise RowError(rejects.UNREADABLE_CALL, f"{len(content)} characters, more than {MAX_CALL_CHARS}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # an unknown escape such as \d in hand-made rows
             call = ast.literal_eval(content)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
-        raise RowError(rules.UNREADABLE_CALL, f"{type(error).__name__}: {short(content)}") from None
+        raise RowError(rejects.UNREADABLE_CALL, f"{type(error).__name__}: {short(content)}") from None
     if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not call["name"]:
-        raise RowError(rules.UNREADABLE_CALL, f"expected a dict with a name: {short(content)}")
+        raise RowError(rejects.UNREADABLE_CALL, f"expected a dict with a name: {short(content)}")
     text = call.get("arguments")
     if not isinstance(text, str):
-        raise RowError(rules.UNREADABLE_CALL, f"expected arguments as a JSON string: {short(content)}")
+        raise RowError(rejects.UNREADABLE_CALL, f"expected arguments as a JSON string: {short(content)}")
     try:
         arguments = strict_json(text)
     except ValueError as error:
-        raise RowError(rules.BROKEN_ARGUMENTS, f"{call['name']}: {error}: {short(text)}") from None
+        raise RowError(rejects.BROKEN_ARGUMENTS, f"{call['name']}: {error}: {short(text)}") from None
     if not isinstance(arguments, dict):
-        raise RowError(rules.ARGUMENTS_NOT_OBJECT, f"{call['name']}: {short(text)}")
+        raise RowError(rejects.ARGUMENTS_NOT_OBJECT, f"{call['name']}: {short(text)}")
     return ToolCall(name=call["name"], arguments=arguments)
 
 
@@ -97,12 +97,12 @@ def _messages(items: list[Any]) -> Iterator[Message]:
         if role == "tool_call":
             calls = tuple(read_call(text) for text in texts)
             if after is not nothing and (after[0] != "tool_response" or len(after[1]) != len(calls)):
-                raise RowError(rules.UNPAIRED, f"{len(calls)} calls, then {len(after[1])} {after[0]} messages")
+                raise RowError(rejects.UNPAIRED, f"{len(calls)} calls, then {len(after[1])} {after[0]} messages")
             text = "\n\n".join(before[1]) if before[0] == "assistant" else ""
             yield Message(role="assistant", content=text, calls=calls)
         elif role == "tool_response":
             if before[0] != "tool_call":
-                raise RowError(rules.UNPAIRED, f"a tool_response after {before[0] or 'nothing'}")
+                raise RowError(rejects.UNPAIRED, f"a tool_response after {before[0] or 'nothing'}")
             for text, call in zip(texts, calls, strict=True):
                 yield Message(role="tool", content=text, name=call.name)
         elif role == "assistant":
@@ -114,12 +114,12 @@ def _messages(items: list[Any]) -> Iterator[Message]:
 
 def _role_and_content(item: Any, i: int) -> tuple[str, str]:
     if not isinstance(item, dict):
-        raise RowError(rules.UNREADABLE_MESSAGE, f"messages[{i}] is not an object: {short(item)}")
+        raise RowError(rejects.UNREADABLE_MESSAGE, f"messages[{i}] is not an object: {short(item)}")
     role, content = item.get("role"), item.get("content")
     if role not in ROLES:
-        raise RowError(rules.UNREADABLE_MESSAGE, f"messages[{i}].role is {short(role)}, expected one of {ROLES}")
+        raise RowError(rejects.UNREADABLE_MESSAGE, f"messages[{i}].role is {short(role)}, expected one of {ROLES}")
     if not isinstance(content, str):
-        raise RowError(rules.UNREADABLE_MESSAGE, f"messages[{i}].content is not text: {short(content)}")
+        raise RowError(rejects.UNREADABLE_MESSAGE, f"messages[{i}].content is not text: {short(content)}")
     return role, content
 
 
@@ -127,7 +127,7 @@ def _tool(value: Any) -> ToolSpec:
     try:
         return tool_from_dict(value)
     except DataError as error:
-        raise RowError(rules.UNREADABLE_TOOL, str(error)) from None
+        raise RowError(rejects.UNREADABLE_TOOL, str(error)) from None
 
 
 def _json_list(text: Any, reason: str) -> list[Any]:

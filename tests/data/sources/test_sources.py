@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gemma_tool_use.conversation import conversation_to_dict
-from gemma_tool_use.data import rules
+from gemma_tool_use.data import rejects, rules
 from gemma_tool_use.data.rules import EVERYTHING, Rule
 from gemma_tool_use.data.sources.load import load, locate
 from gemma_tool_use.errors import ConfigError, DataError, FileError
@@ -123,18 +123,18 @@ def broken(call=None, **columns):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (b'{"messages": ', rules.BROKEN_LINE),
-        (b'{"a": NaN}', rules.BROKEN_LINE),
-        (b'"\xff"', rules.BROKEN_LINE),
-        (b"3", rules.BROKEN_LINE),
-        (broken(messages=[]), rules.NO_MESSAGES),
-        (broken(messages="[oops"), rules.BROKEN_MESSAGES),
-        (broken(tools={"a": 1}), rules.BROKEN_TOOLS),
-        (broken(tools=[{}]), rules.UNREADABLE_TOOL),
-        (broken(messages=[{"role": "robot"}]), rules.UNREADABLE_MESSAGE),
-        (broken({"function": {}}), rules.UNREADABLE_CALL),
-        (broken({"function": {"name": "now", "arguments": "{"}}), rules.BROKEN_ARGUMENTS),
-        (broken({"function": {"name": "now", "arguments": "[]"}}), rules.ARGUMENTS_NOT_OBJECT),
+        (b'{"messages": ', rejects.BROKEN_LINE),
+        (b'{"a": NaN}', rejects.BROKEN_LINE),
+        (b'"\xff"', rejects.BROKEN_LINE),
+        (b"3", rejects.BROKEN_LINE),
+        (broken(messages=[]), rejects.NO_MESSAGES),
+        (broken(messages="[oops"), rejects.BROKEN_MESSAGES),
+        (broken(tools={"a": 1}), rejects.BROKEN_TOOLS),
+        (broken(tools=[{}]), rejects.UNREADABLE_TOOL),
+        (broken(messages=[{"role": "robot"}]), rejects.UNREADABLE_MESSAGE),
+        (broken({"function": {}}), rejects.UNREADABLE_CALL),
+        (broken({"function": {"name": "now", "arguments": "{"}}), rejects.BROKEN_ARGUMENTS),
+        (broken({"function": {"name": "now", "arguments": "[]"}}), rejects.ARGUMENTS_NOT_OBJECT),
         (broken({"function": {"name": "later"}}), rules.UNDECLARED_TOOL),
     ],
 )

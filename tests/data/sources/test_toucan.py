@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
-from gemma_tool_use.data import rules
-from gemma_tool_use.data.rules import Reject
+from gemma_tool_use.data import rejects
+from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.data.sources import toucan
 
 CONVERT = {
@@ -110,25 +110,25 @@ def test_the_quoting_that_repr_chooses_never_matters(arguments):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("{'name': 'f', 'arguments': '{\"a\": 1'}", rules.BROKEN_ARGUMENTS),
-        ("{'name': 'f', 'arguments': ''}", rules.BROKEN_ARGUMENTS),
-        ("{'name': 'f', 'arguments': '{\"a\": NaN}'}", rules.BROKEN_ARGUMENTS),
-        ("{'name': 'f', 'arguments': '[1]'}", rules.ARGUMENTS_NOT_OBJECT),
-        ("{'name': 'f', 'arguments': {'a': 1}}", rules.UNREADABLE_CALL),
-        ("{'name': 'f'}", rules.UNREADABLE_CALL),
-        ("{'name': '', 'arguments': '{}'}", rules.UNREADABLE_CALL),
-        ("['f']", rules.UNREADABLE_CALL),
-        ("{'name': 'f', ", rules.UNREADABLE_CALL),
-        ('{"name": "f", "arguments": null}', rules.UNREADABLE_CALL),
-        ("__import__('os').getcwd()", rules.UNREADABLE_CALL),
-        ("{[]: 1}", rules.UNREADABLE_CALL),
-        ("{'a': '\x00'}", rules.UNREADABLE_CALL),
-        ("(" * 5000, rules.UNREADABLE_CALL),
-        ("[" * 90 + "]" * 90, rules.UNREADABLE_CALL),
-        ("-" * 200_000 + "1", rules.UNREADABLE_CALL),
-        ("9" * 5000, rules.UNREADABLE_CALL),
-        ("'" + "a" * toucan.MAX_CALL_CHARS + "'", rules.UNREADABLE_CALL),
-        ("", rules.UNREADABLE_CALL),
+        ("{'name': 'f', 'arguments': '{\"a\": 1'}", rejects.BROKEN_ARGUMENTS),
+        ("{'name': 'f', 'arguments': ''}", rejects.BROKEN_ARGUMENTS),
+        ("{'name': 'f', 'arguments': '{\"a\": NaN}'}", rejects.BROKEN_ARGUMENTS),
+        ("{'name': 'f', 'arguments': '[1]'}", rejects.ARGUMENTS_NOT_OBJECT),
+        ("{'name': 'f', 'arguments': {'a': 1}}", rejects.UNREADABLE_CALL),
+        ("{'name': 'f'}", rejects.UNREADABLE_CALL),
+        ("{'name': '', 'arguments': '{}'}", rejects.UNREADABLE_CALL),
+        ("['f']", rejects.UNREADABLE_CALL),
+        ("{'name': 'f', ", rejects.UNREADABLE_CALL),
+        ('{"name": "f", "arguments": null}', rejects.UNREADABLE_CALL),
+        ("__import__('os').getcwd()", rejects.UNREADABLE_CALL),
+        ("{[]: 1}", rejects.UNREADABLE_CALL),
+        ("{'a': '\x00'}", rejects.UNREADABLE_CALL),
+        ("(" * 5000, rejects.UNREADABLE_CALL),
+        ("[" * 90 + "]" * 90, rejects.UNREADABLE_CALL),
+        ("-" * 200_000 + "1", rejects.UNREADABLE_CALL),
+        ("9" * 5000, rejects.UNREADABLE_CALL),
+        ("'" + "a" * toucan.MAX_CALL_CHARS + "'", rejects.UNREADABLE_CALL),
+        ("", rejects.UNREADABLE_CALL),
     ],
 )
 def test_a_broken_call_has_its_reason(content, expected):
@@ -138,16 +138,16 @@ def test_a_broken_call_has_its_reason(content, expected):
 @pytest.mark.parametrize(
     ("messages", "expected"),
     [
-        ([], rules.NO_MESSAGES),
-        ([USER, RESPONSE], rules.UNPAIRED),
-        ([USER, CALL, ANSWER], rules.UNPAIRED),
-        ([USER, CALL, CALL, RESPONSE], rules.UNPAIRED),
-        ([USER, CALL, RESPONSE, RESPONSE], rules.UNPAIRED),
-        ([USER, CALL, USER], rules.UNPAIRED),
-        (["hello"], rules.UNREADABLE_MESSAGE),
-        ([{"role": "robot", "content": "x"}], rules.UNREADABLE_MESSAGE),
-        ([{"role": ["user"], "content": "x"}], rules.UNREADABLE_MESSAGE),
-        ([{"role": "user", "content": None}], rules.UNREADABLE_MESSAGE),
+        ([], rejects.NO_MESSAGES),
+        ([USER, RESPONSE], rejects.UNPAIRED),
+        ([USER, CALL, ANSWER], rejects.UNPAIRED),
+        ([USER, CALL, CALL, RESPONSE], rejects.UNPAIRED),
+        ([USER, CALL, RESPONSE, RESPONSE], rejects.UNPAIRED),
+        ([USER, CALL, USER], rejects.UNPAIRED),
+        (["hello"], rejects.UNREADABLE_MESSAGE),
+        ([{"role": "robot", "content": "x"}], rejects.UNREADABLE_MESSAGE),
+        ([{"role": ["user"], "content": "x"}], rejects.UNREADABLE_MESSAGE),
+        ([{"role": "user", "content": None}], rejects.UNREADABLE_MESSAGE),
     ],
 )
 def test_broken_messages_have_their_reason(messages, expected):
@@ -156,13 +156,13 @@ def test_broken_messages_have_their_reason(messages, expected):
 
 @pytest.mark.parametrize("text", [None, "", "[", "{}", "null", "[NaN]", "[" * 100_000])
 def test_broken_columns_have_their_reason(text):
-    assert reason([USER], messages=text) == rules.BROKEN_MESSAGES
-    assert reason([USER], tools=text) == rules.BROKEN_TOOLS
+    assert reason([USER], messages=text) == rejects.BROKEN_MESSAGES
+    assert reason([USER], tools=text) == rejects.BROKEN_TOOLS
 
 
 @pytest.mark.parametrize("tool", [None, {}, {"function": {"name": 3}}, {"name": "f", "parameters": []}])
 def test_a_tool_without_name_or_schema_is_unreadable(tool):
-    assert reason([USER, ANSWER], tools=json.dumps([tool])) == rules.UNREADABLE_TOOL
+    assert reason([USER, ANSWER], tools=json.dumps([tool])) == rejects.UNREADABLE_TOOL
 
 
 def test_a_file_names_the_place_of_every_row(tmp_path: Path):
