@@ -58,12 +58,16 @@ class Message:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """Tools and messages of one row; the one form every source converts into and every dialect renders from."""
+    """Tools and messages of one row; the one form every source converts into and every dialect renders from.
+
+    `meta` is what else is known of the row (`names`: written name to the source's own); no dialect renders it.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
     id: str = ""
     source: str = ""
+    meta: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,18 +123,19 @@ def tool_from_dict(value: Any) -> ToolSpec:
 
 def conversation_to_dict(conversation: Conversation) -> dict[str, Any]:
     """The stored form shown in the module docstring; absent fields are left out."""
-    return {
+    result = {
         "id": conversation.id,
         "source": conversation.source,
         "tools": [tool_to_dict(tool) for tool in conversation.tools],
         "messages": [_message_to_dict(message) for message in conversation.messages],
     }
+    return result | {"meta": conversation.meta} if conversation.meta else result
 
 
 def conversation_from_dict(row: Any) -> Conversation:
     """Reads the stored form, and what others write in the same layout.
 
-    Also accepted: `tools` and `messages` as JSON strings, `arguments` as a JSON string, `content` null or a list of
+    Also accepted: `tools`, `messages` and `meta` as JSON strings, `arguments` as a JSON string, `content` null or a list of
     text parts, role `developer` (read as system), `reasoning_content` for `reasoning`, a call without its `function`
     wrapper.
 
@@ -142,9 +147,14 @@ def conversation_from_dict(row: Any) -> Conversation:
     tools, messages = _json_list(row.get("tools"), "tools"), _json_list(row.get("messages"), "messages")
     if not messages:
         raise DataError("messages is missing or empty")
+    meta = row.get("meta")
+    meta = _json(meta, "meta") if isinstance(meta, str) and meta else meta or {}
+    if not isinstance(meta, dict):
+        raise DataError(f"meta must be an object, got {_short(meta)}")
     return Conversation(
         id=str(row.get("id") or ""),
         source=str(row.get("source") or ""),
+        meta=meta,
         tools=tuple(tool_from_dict(tool) for tool in tools),
         messages=tuple(_message_from_dict(message, f"messages[{i}]") for i, message in enumerate(messages)),
     )
