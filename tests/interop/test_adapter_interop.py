@@ -1,5 +1,8 @@
 """On the real weights: a reloaded and a merged adapter give the logits of the model that was trained."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,24 +19,40 @@ from gemma_tool_use.models.resolve import resolve
 
 pytestmark = [pytest.mark.interop, pytest.mark.real_weights]
 
-TOKENS = np.random.default_rng(0).integers(300, 200_000, (2, 48)).astype(np.int32)
+# 20 prompts, four at a time so that the logits of three models fit in memory in double precision.
+PROMPTS = np.random.default_rng(0).integers(300, 200_000, (5, 4, 24)).astype(np.int32)
+LARGEST_DIFFERENCE = 1e-4
 
 
-@jax.jit
-def _positions(tokens):
-    return jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+def logits(model: Any, dtype: Any) -> Iterator[np.ndarray]:
+    """[4, 24, vocabulary] for each four prompts, weights and arithmetic in `dtype`."""
+    length = PROMPTS.shape[-1]
+    positions = np.broadcast_to(np.arange(length), PROMPTS[0].shape)
+    mask = np.tril(np.ones((4, length, length), bool))
+    with jax.enable_x64(dtype == np.float64):
+        graphdef, state = nnx.split(model)
+        state = jax.tree.map(lambda x: x.astype(dtype), state)
+        run = jax.jit(lambda state, tokens: nnx.merge(graphdef, state)(tokens, positions, None, mask)[0])
+        for tokens in PROMPTS:
+            result = np.asarray(run(state, tokens))
+            assert result.dtype == dtype
+            yield result
 
 
-def logits(model):
-    graphdef, state = nnx.split(model)
-    mask = np.tril(np.ones((2, 48, 48), bool))
-    run = jax.jit(lambda state: nnx.merge(graphdef, state)(TOKENS, _positions(TOKENS), None, mask)[0])
-    return np.asarray(run(state))
+def compare(one: Any, other: Any, dtype: Any) -> tuple[float, float, bool]:
+    """The largest difference of two models' logits, the largest logit, and whether every greedy token is the same."""
+    pairs = [
+        (np.abs(a - b).max(), np.abs(a).max(), np.array_equal(a.argmax(-1), b.argmax(-1)))
+        for a, b in zip(logits(one, dtype), logits(other, dtype), strict=True)
+    ]
+    differences, largest, same = zip(*pairs, strict=True)
+    print(f"{np.dtype(dtype)}: largest difference {max(differences):.1e}, largest logit {max(largest):.0f}")
+    return float(max(differences)), float(max(largest)), all(same)
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory):
-    """Logits of the live model, of its adapter reloaded, and of weights with the adapter merged."""
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The live model, its adapter reloaded, and weights with the adapter merged and written as float32."""
     try:
         local = resolve("embedded:gemma-3-270m")
     except CheckpointError as error:
@@ -46,33 +65,36 @@ def three(tmp_path_factory):
     # As large as after training: a moves little, b reaches a few hundredths.
     state = nnx.state(live, nnx.LoRAParam)
     nnx.update(live, jax.tree.map(lambda x: x + jnp.asarray(rng.normal(0, 0.01, x.shape), x.dtype), state))
-    expected = logits(live)
-    assert np.abs(expected - logits(base)).max() > 1  # the adapter matters
-
     save_adapter(folder, live, spec, details={})
-    reloaded = logits(load_adapter(base, folder))
     architecture, params = load_params(local)
     write_hf(folder / "merged", merge_adapter(params, folder), architecture)
-    merged = logits(load_base(resolve(str(folder / "merged")), dtype=jnp.float32))
-    differences = [float(np.abs(other - expected).max()) for other in (reloaded, merged)]
-    print(f"largest difference from the live logits: reloaded {differences[0]:.1e}, merged {differences[1]:.1e}")
-    return expected, reloaded, merged
+    return {
+        "base": base,
+        "live": live,
+        "reloaded": load_adapter(base, folder),
+        "merged": load_base(resolve(str(folder / "merged")), dtype=jnp.float32),
+    }
 
 
-def test_a_reloaded_adapter_gives_the_live_logits(three):
-    expected, reloaded, _ = three
-    assert np.abs(reloaded - expected).max() <= 1e-4
+def test_the_adapter_changes_the_logits(models: dict[str, Any]):
+    assert compare(models["live"], models["base"], np.float32)[0] > 1
 
 
-def test_merged_weights_give_the_live_logits_within_float32_rounding(three):
-    expected, _, merged = three
-    assert np.abs(merged - expected).max() <= 1e-5 * np.abs(expected).max()
-    np.testing.assert_array_equal(merged.argmax(-1), expected.argmax(-1))
+def test_a_reloaded_adapter_gives_the_live_logits(models: dict[str, Any]):
+    difference, _, same = compare(models["live"], models["reloaded"], np.float32)
+    assert difference <= LARGEST_DIFFERENCE and same
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the goal; merging rounds each weight again, logits of up to 160 differ by 1e-4 to 9e-4"
-)
-def test_merged_weights_stay_within_one_ten_thousandth(three):
-    expected, _, merged = three
-    assert np.abs(merged - expected).max() <= 1e-4
+def test_merged_weights_give_the_live_logits(models: dict[str, Any]):
+    """In double precision, so that what is measured is the merged weights, which are rounded to float32 once more.
+
+    In float32 the arithmetic itself is the larger part: with logits of 110 the live model's own are up to 3e-4 from
+    what the same weights give in double precision, and any other order of operations is as far away.
+    """
+    difference, _, same = compare(models["live"], models["merged"], np.float64)
+    assert difference <= LARGEST_DIFFERENCE and same
+
+
+def test_in_float32_merged_weights_differ_by_a_few_roundings_of_the_largest_logit(models: dict[str, Any]):
+    difference, largest, same = compare(models["live"], models["merged"], np.float32)
+    assert difference <= 1e-5 * largest and same
