@@ -89,7 +89,13 @@ class PrepareConfig:
     @property
     def rule(self) -> Rule:
         """The flags that make up the rule."""
-        return Rule(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Rule)})
+        return Rule(
+            subsets=self.subsets,
+            single_turn=self.single_turn,
+            max_tools_used=self.max_tools_used,
+            max_tools_offered=self.max_tools_offered,
+            first_call_only=self.first_call_only,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,7 +138,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             "source": source.name,
             "input": config.input,
             "files": [identity(path) for path in files],
-            "rule": dataclasses.asdict(config.rule),
+            "rule": config.rule.to_dict(),
             "limit": config.limit,
             "rows_read": tally.rows,
             "counts": tally.ordered(),

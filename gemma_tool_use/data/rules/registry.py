@@ -1,0 +1,134 @@
+"""The rules in the order in which they are applied, and the one function that applies them.
+
+    apply_rules(conversation_offering_two_tools, RuleSettings(max_tools_offered=1))
+    # Reject(id="demo:1", reason="more than 1 tools offered", detail="2 tools: get_weather, search_web")
+
+Rules of `WHOLE` see the row as it was read. Then the conversation is cut after its first calls and null arguments are
+dropped, as the settings say. Rules of `KEPT` see what is left. Cheap rules come before dear ones in both.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from gemma_tool_use.conversation import Conversation
+from gemma_tool_use.data.rejects import NOT_UNICODE, Reject
+from gemma_tool_use.data.rules import reasons, shape
+from gemma_tool_use.data.rules.settings import RuleSettings
+from gemma_tool_use.data.rules.shape import Problem
+
+Check = Callable[[Conversation, RuleSettings], Problem | None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuleInfo:
+    """A rule: its name, what it keeps, the reasons it gives (N is a limit), and the function that checks a row."""
+
+    name: str
+    keeps: str
+    reasons: tuple[str, ...]
+    check: Check
+
+
+WHOLE: tuple[RuleInfo, ...] = (
+    RuleInfo(
+        name="subset",
+        keeps="Toucan rows of the subsets asked for; every row of other sources",
+        reasons=(reasons.OTHER_SUBSET,),
+        check=shape.row_subset,
+    ),
+    RuleInfo(
+        name="turns",
+        keeps="rows with one user message, or as many as asked for",
+        reasons=(
+            reasons.NO_USER_MESSAGE,
+            reasons.NOT_SINGLE_TURN,
+            reasons.fewer_turns("N"),
+            reasons.more_turns("N"),
+        ),
+        check=shape.turns,
+    ),
+    RuleInfo(
+        name="tools-used",
+        keeps="rows that call, or by their annotation need, as many different tools as asked for",
+        reasons=(reasons.NO_ANNOTATION, reasons.fewer_tools_used("N"), reasons.more_tools_used("N")),
+        check=shape.tools_used,
+    ),
+    RuleInfo(
+        name="tools-offered",
+        keeps="rows that declare as many tools as asked for",
+        reasons=(reasons.fewer_tools_offered("N"), reasons.more_tools_offered("N")),
+        check=shape.tools_offered,
+    ),
+    RuleInfo(
+        name="calls",
+        keeps="rows with calls, or without, when asked for",
+        reasons=(reasons.NO_CALLS, reasons.WITH_CALLS),
+        check=shape.calls,
+    ),
+    RuleInfo(
+        name="unique-tools",
+        keeps="rows whose tools have different names",
+        reasons=(reasons.DUPLICATE_TOOLS,),
+        check=shape.unique_tools,
+    ),
+    RuleInfo(
+        name="declared-calls",
+        keeps="rows that call only tools they declare",
+        reasons=(reasons.UNDECLARED_TOOL,),
+        check=shape.declared_calls,
+    ),
+    RuleInfo(
+        name="answers",
+        keeps="rows in which the assistant answers, each time with text or calls",
+        reasons=(reasons.NO_ANSWER, reasons.EMPTY_ANSWER),
+        check=shape.answers,
+    ),
+)
+
+KEPT: tuple[RuleInfo, ...] = (
+    RuleInfo(
+        name="unicode",
+        keeps="text that UTF-8 can hold; otherwise the row counts as unreadable",
+        reasons=(NOT_UNICODE,),
+        check=shape.unicode_text,
+    ),
+    RuleInfo(
+        name="characters",
+        keeps="rows up to a length of tools and messages as JSON",
+        reasons=(reasons.more_characters("N"),),
+        check=shape.characters,
+    ),
+)
+
+RULES: Mapping[str, RuleInfo] = MappingProxyType({rule.name: rule for rule in (*WHOLE, *KEPT)})
+
+
+def apply_rules(conversation: Conversation, settings: RuleSettings) -> Conversation | Reject:
+    """The conversation, cut as the settings say, or the first objection to it."""
+    problem = _first_problem(WHOLE, conversation, settings)
+    if problem is None:
+        if settings.first_call_only:
+            conversation = first_call(conversation)
+        problem = _first_problem(KEPT, conversation, settings)
+    if problem is None:
+        return conversation
+    return Reject(id=conversation.id, reason=problem[0], detail=problem[1])
+
+
+def first_call(conversation: Conversation) -> Conversation:
+    """The conversation up to and including its first assistant message with calls; itself when it has none.
+
+    `[user, assistant + call, tool, assistant]` gives `[user, assistant + call]`.
+    """
+    for i, message in enumerate(conversation.messages):
+        if message.calls:
+            return dataclasses.replace(conversation, messages=conversation.messages[: i + 1])
+    return conversation
+
+
+def _first_problem(rules: tuple[RuleInfo, ...], conversation: Conversation, settings: RuleSettings) -> Problem | None:
+    for rule in rules:
+        if problem := rule.check(conversation, settings):
+            return problem
+    return None
