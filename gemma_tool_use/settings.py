@@ -18,7 +18,14 @@ import dotenv
 from gemma_tool_use.errors import ConfigError
 
 CACHE_VARIABLE = "GEMMA_TOOL_USE_CACHE"
-SECRET_VARIABLES = ("KAGGLE_USERNAME", "KAGGLE_KEY", "HF_TOKEN", "WANDB_API_KEY")
+SECRET_VARIABLES = (
+    "KAGGLE_USERNAME",
+    "KAGGLE_KEY",
+    "HF_TOKEN",
+    "WANDB_API_KEY",
+    "TEACHER_API_KEY",
+    "OPENAI_API_KEY",
+)
 VARIABLES = (*SECRET_VARIABLES, "HF_ENDPOINT", CACHE_VARIABLE)
 
 
@@ -56,6 +63,8 @@ class Settings:
       kaggle_key: key of the Kaggle API.
       hf_token: Hugging Face access token.
       wandb_api_key: Weights & Biases key.
+      teacher_api_key: key of the endpoint that `synthesize --teacher` asks.
+      openai_api_key: the same for OpenAI's own endpoint; sent to no other.
       hf_endpoint: address of a Hugging Face mirror; None is the public hub.
       cache_dir: where converted weights and downloads of this project are kept.
     """
@@ -64,6 +73,8 @@ class Settings:
     kaggle_key: Secret | None = None
     hf_token: Secret | None = None
     wandb_api_key: Secret | None = None
+    teacher_api_key: Secret | None = None
+    openai_api_key: Secret | None = None
     hf_endpoint: str | None = dataclasses.field(default=None, repr=False)
     cache_dir: Path
 
