@@ -80,7 +80,7 @@ def read_json(text: str) -> Any:
       ValueError: not strict JSON (NaN, a key twice, text behind the value), or a value `check_value` refuses.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels") from None
     except json.JSONDecodeError as error:
@@ -117,7 +117,12 @@ def result_json(content: str) -> str:
     return content
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What `json` makes an object of, given as `object_pairs_hook`: a key that stands twice is refused.
+
+    Raises:
+      ValueError: a key stands twice.
+    """
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:

@@ -76,6 +76,18 @@ def read_call_list(text: str, start: int) -> tuple[list[ToolCall], int]:
     return calls, reader.position
 
 
+def read_literal(text: str, start: int) -> tuple[Any, int]:
+    """The Python literal at `start` (a string, number, constant, list, dict or tuple), and the position behind it.
+
+    Raises:
+      ValueError: as `read_call`, or a value that is no JSON value.
+    """
+    reader = _Reader(text, start)
+    value = reader.value(1)
+    check_value(value)
+    return value, reader.position
+
+
 def _is_bare_name(name: str) -> bool:
     return all(part.isidentifier() for part in name.replace("-", "_").replace("/", "_").split("."))
 
