@@ -25,39 +25,21 @@ from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.data.rows import (
     BatchShape,
     Element,
+    EncodedRows,
+    RowSequence,
     check_mask,
     collate,
     encode_row,
     padded_length,
     question,
+    row_sizes,
     split,
-    trained_targets,
 )
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.formats.dialect import Dialect
-from gemma_tool_use.formats.encode import Encoded
 from gemma_tool_use.formats.tokenizer import Tokenizer
 
 __all__ = ["EncodedRows", "batches", "encode_rows", "eval_batches", "split", "steps_per_epoch"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EncodedRows:
-    """Encoded conversations and the account of those left out.
-
-    Attributes:
-      rows: in the order of the conversations.
-      ids: conversation id of each row.
-      groups: question of each row, for `split`.
-      counts: `kept` and each reason, to the number of conversations; the values add up to those given.
-      rejects: one for each conversation left out.
-    """
-
-    rows: list[Encoded]
-    ids: list[str]
-    groups: list[str]
-    counts: dict[str, int]
-    rejects: list[Reject]
 
 
 def encode_rows(
@@ -84,22 +66,22 @@ def encode_rows(
         raise ConfigError(f"max_length must be 2 or more, got {max_length}")
     encode_one = functools.partial(encode_row, dialect=dialect, tokenizer=tokenizer, max_length=max_length)
     outcomes = _iterate(grain.MapDataset.source(conversations).map(encode_one), workers)
-    result = EncodedRows(rows=[], ids=[], groups=[], counts={}, rejects=[])
+    rows, ids, groups, rejects = [], [], [], []
     reasons: collections.Counter[str] = collections.Counter()
     for conversation, outcome in zip(conversations, outcomes, strict=True):
         if isinstance(outcome, Reject):
             reasons[outcome.reason] += 1
-            result.rejects.append(outcome)
+            rejects.append(outcome)
             continue
         check_mask(outcome, conversation.id, tokenizer)
-        result.rows.append(outcome)
-        result.ids.append(conversation.id)
-        result.groups.append(question(conversation))
-    result.counts.update({KEPT: len(result.rows), **dict(reasons.most_common())})
-    if not result.rows:
+        rows.append(outcome)
+        ids.append(conversation.id)
+        groups.append(question(conversation))
+    if not rows:
         found = "; ".join(f"{n} x {reason}" for reason, n in reasons.items()) or "none were given"
         raise DataError(f"none of {len(conversations)} conversations can be trained on ({found})")
-    return result
+    counts = {KEPT: len(rows), **dict(reasons.most_common())}
+    return EncodedRows(rows=rows, ids=ids, groups=groups, counts=counts, rejects=rejects)
 
 
 def steps_per_epoch(rows: int, *, batch_size: int, accumulation: int = 1) -> int:
@@ -108,7 +90,7 @@ def steps_per_epoch(rows: int, *, batch_size: int, accumulation: int = 1) -> int
 
 
 def batches(
-    rows: Sequence[Encoded],
+    rows: RowSequence,
     *,
     batch_size: int,
     length: int | None,
@@ -123,7 +105,7 @@ def batches(
     """Batches of `epochs` passes; each pass holds every row exactly once, in an order of its own.
 
     Args:
-      rows: encoded conversations.
+      rows: encoded conversations, in memory or in a token store, which is read batch by batch.
       batch_size: rows of a micro-batch.
       length: tokens of a row; None for the multiple of 64 that the longest row needs.
       pad_id: fills rows on the right.
@@ -156,12 +138,12 @@ def batches(
     indices = grain.MapDataset.range(len(rows))
     if shuffle:
         indices = indices.shuffle(seed=seed)
-    elements = indices.batch(shape.capacity, batch_fn=_Collate(list(rows), shape))
+    elements = indices.batch(shape.capacity, batch_fn=_Collate(rows, shape))
     return _iterate(elements.repeat(epochs), workers)
 
 
 def eval_batches(
-    rows: Sequence[Encoded],
+    rows: RowSequence,
     *,
     batch_size: int,
     length: int | None,
@@ -180,8 +162,8 @@ def eval_batches(
         batch_size=batch_size, length=padded_length(rows, length), pad_id=pad_id, row_multiple=row_multiple
     )
     count = steps_per_epoch(len(rows), batch_size=batch_size)
-    normalizer = np.float32(sum(map(trained_targets, rows)) / count)
-    elements = grain.MapDataset.range(len(rows)).batch(shape.capacity, batch_fn=_Collate(list(rows), shape, normalizer))
+    normalizer = np.float32(int(row_sizes(rows).targets.sum(dtype=np.int64)) / count)
+    elements = grain.MapDataset.range(len(rows)).batch(shape.capacity, batch_fn=_Collate(rows, shape, normalizer))
     return _iterate(elements, workers)
 
 
@@ -189,7 +171,7 @@ def eval_batches(
 class _Collate:
     """`collate` with its rows, as an object that can be sent to a worker process."""
 
-    rows: list[Encoded]
+    rows: RowSequence
     shape: BatchShape
     normalizer: np.float32 | None = None
 

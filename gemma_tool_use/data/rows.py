@@ -11,8 +11,8 @@ collate([Encoded(tokens=[2, 5, 6], loss_mask=[F, F, T])], [0], BatchShape(batch_
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +29,56 @@ LENGTH_STEP = 64
 
 T = TypeVar("T")
 Element = dict[str, np.ndarray]
+
+
+class RowSequence(Protocol):
+    """Encoded rows by number: a list, or the rows of a token store."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Encoded: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RowSizes:
+    """What is known of rows without reading them.
+
+    Attributes:
+      lengths: tokens of each row, int32 [rows].
+      targets: how many of them are predicted and trained, int32 [rows].
+    """
+
+    lengths: np.ndarray
+    targets: np.ndarray
+
+    def take(self, indices: np.ndarray) -> "RowSizes":
+        """The sizes of the rows at `indices`."""
+        return RowSizes(lengths=self.lengths[indices], targets=self.targets[indices])
+
+
+@runtime_checkable
+class _Sized(Protocol):
+    @property
+    def sizes(self) -> RowSizes: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncodedRows:
+    """Encoded conversations and the account of those left out.
+
+    Attributes:
+      rows: in the order of the conversations.
+      ids: conversation id of each row.
+      groups: question of each row, for `split`.
+      counts: `kept` and each reason, to the number of conversations; the values add up to those given.
+      rejects: one for each conversation left out.
+    """
+
+    rows: RowSequence
+    ids: Sequence[str]
+    groups: Sequence[str]
+    counts: dict[str, int]
+    rejects: Collection[Reject]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,15 +151,25 @@ def trained_targets(encoded: Encoded) -> int:
     return int(encoded.loss_mask[1:].sum())
 
 
-def padded_length(rows: Sequence[Encoded], length: int | None) -> int:
+def row_sizes(rows: RowSequence) -> RowSizes:
+    """The sizes of rows; those of a store are known without reading it."""
+    if isinstance(rows, _Sized):
+        return rows.sizes
+    return RowSizes(
+        lengths=np.array([len(rows[i].tokens) for i in range(len(rows))], np.int32),
+        targets=np.array([trained_targets(rows[i]) for i in range(len(rows))], np.int32),
+    )
+
+
+def padded_length(rows: RowSequence, length: int | None) -> int:
     """`length`, or without one the multiple of 64 that the longest row needs: one shape, so one compilation.
 
     Raises:
       DataError: no rows, or a row is longer than `length`; rows are never cut.
     """
-    if not rows:
+    if not len(rows):
         raise DataError("there are no rows to make batches of")
-    longest = max(len(row.tokens) for row in rows)
+    longest = int(row_sizes(rows).lengths.max())
     if length is None:
         return -(-longest // LENGTH_STEP) * LENGTH_STEP
     if longest > length:
@@ -117,7 +177,7 @@ def padded_length(rows: Sequence[Encoded], length: int | None) -> int:
     return length
 
 
-def collate(rows: Sequence[Encoded], indices: Sequence[int], shape: BatchShape) -> Element:
+def collate(rows: RowSequence, indices: Sequence[int], shape: BatchShape) -> Element:
     """The rows at `indices`, at most `shape.capacity` of them, padded to one element (see the module's example)."""
     size = (shape.accumulation, shape.rows)
     tokens = np.full((*size, shape.length), shape.pad_id, np.int32)
@@ -145,7 +205,7 @@ def question(conversation: Conversation) -> str:
 
 
 def split(
-    rows: Sequence[T], *, eval_share: float, seed: int, groups: Sequence[str] | None = None
+    rows: Sequence[T], *, eval_share: float, seed: int, groups: Iterable[str] | None = None
 ) -> tuple[list[T], list[T]]:
     """Divides rows into training and evaluation, each in the order given.
 
@@ -159,20 +219,31 @@ def split(
     """
     if not 0 <= eval_share < 1:
         raise ConfigError(f"eval_share must be from 0 up to, but not, 1, got {eval_share}")
-    names = [str(i) for i in range(len(rows))] if groups is None else list(groups)
     if eval_share == 0:
         return list(rows), []
-    sizes: dict[str, int] = {}
-    for name in names:
-        sizes[name] = sizes.get(name, 0) + 1
-    if len(sizes) < 2:
-        raise DataError(f"{len(rows)} rows with {len(sizes)} different questions cannot be split; use eval_share=0")
-    order = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
-    wanted, held, count = max(1, round(eval_share * len(rows))), set[str](), 0
-    for name in order:
-        if count + sizes[name] <= wanted and len(held) < len(sizes) - 1:
-            held.add(name)
-            count += sizes[name]
-    held = held or {min(order, key=lambda name: sizes[name])}
-    train = [row for row, name in zip(rows, names, strict=True) if name not in held]
-    return train, [row for row, name in zip(rows, names, strict=True) if name in held]
+    # Groups are told apart by 8 bytes of their hash, so that a million questions from disk are not held.
+    names = map(str, range(len(rows))) if groups is None else groups
+    keys = np.fromiter((_split_key(seed, name) for name in names), np.uint64)
+    if len(keys) != len(rows):
+        raise ValueError(f"{len(rows)} rows and {len(keys)} groups")
+    order, numbers, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    if len(order) < 2:
+        raise DataError(f"{len(rows)} rows with {len(order)} different questions cannot be split; use eval_share=0")
+    held = np.zeros(len(order), bool)
+    held[_held_out(sizes.tolist(), max(1, round(eval_share * len(rows))))] = True
+    train = [row for row, out in zip(rows, held[numbers], strict=True) if not out]
+    return train, [row for row, out in zip(rows, held[numbers], strict=True) if out]
+
+
+def _split_key(seed: int, group: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8], "big")
+
+
+def _held_out(sizes: Sequence[int], wanted: int) -> list[int]:
+    """The groups to hold out, in order as long as they fit into `wanted` rows; the smallest when none does."""
+    held, count = [], 0
+    for number, size in enumerate(sizes):
+        if count + size <= wanted and len(held) < len(sizes) - 1:
+            held.append(number)
+            count += size
+    return held or [min(range(len(sizes)), key=lambda number: sizes[number])]

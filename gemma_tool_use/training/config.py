@@ -24,7 +24,8 @@ class TrainConfig:
     """Base weights: a Hugging Face repo id, kaggle:HANDLE, a folder in either hub's layout, a .gguf file, or
     embedded:gemma-3-270m."""
     data: str = "Agent-Ark/Toucan-1.5M"
-    """Rows: a file, a folder, or a hub id; not used with --source synthetic."""
+    """Rows: a folder written by gemma-tool-use prepare, a file, a folder of files, or a hub id; not used with --source
+    synthetic. A prepared folder keeps its own filter and split."""
     source: str = "auto"
     """How to read the rows: auto (by looking), toucan-sft, openai-jsonl, or synthetic (generated here)."""
     dialect: str = "gemma_json"
@@ -45,7 +46,7 @@ class TrainConfig:
     first_call_only: bool = True
     """Cut each row after its first reply with calls, so that long tool outputs do not use up --max-length."""
     max_rows: int | None = None
-    """Read at most this many rows."""
+    """Read at most this many rows; of a prepared folder, this many training rows."""
     max_length: int = 512
     """Longest row in tokens; longer rows are left out whole and counted."""
     max_bad_share: float = 0.1
@@ -91,7 +92,8 @@ class TrainConfig:
     """Seed of the adapter, the split, the shuffle and the synthetic rows."""
 
     eval_share: float = 0.05
-    """Share of the rows kept out of training for the evaluation loss; 0 turns it off."""
+    """Share of the rows kept out of training for the evaluation loss; 0 turns it off. A prepared folder that was split
+    says itself which."""
     eval_every: int = 100
     """Optimizer steps between evaluations."""
     save_every: int = 100
@@ -103,7 +105,11 @@ class TrainConfig:
     report_to: tuple[Tracker, ...] = ("tensorboard",)
     """Where metrics go besides metrics.jsonl."""
     workers: int = 0
-    """Worker processes for tokenising and batching; 0 does it in this process."""
+    """Worker processes for tokenising and batching; 0 batches in this process, and tokenises few rows here and many
+    on all cores."""
+    cache_dir: str | None = None
+    """Where tokenised rows are kept for the next start; none for the folder tokens of GEMMA_TOOL_USE_CACHE, or of
+    ~/.cache/gemma-tool-use."""
     compare_requests: int = 0
     """Held-out synthetic requests answered before and after training; 0 skips the comparison."""
 
@@ -181,7 +187,9 @@ def _is_number(text: str) -> bool:
 
 
 # What a resumed run may change without becoming another run.
-RESUME_MAY_CHANGE = frozenset({"resume", "output_dir", "save_every", "keep", "log_every", "report_to", "workers"})
+RESUME_MAY_CHANGE = frozenset(
+    {"resume", "output_dir", "save_every", "keep", "log_every", "report_to", "workers", "cache_dir"}
+)
 
 PRESETS = {
     "default": TrainConfig(),

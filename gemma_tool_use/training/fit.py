@@ -1,7 +1,7 @@
 """One training run from a config: weights and rows in, Tunix training, adapter and run folder out.
 
 with StopRequest() as stop:
-    prepared = prepare(config, resolve(config.model))
+    prepared = prepare(config, resolve(config.model), cache=cache)
     folder = RunFolder.claim(config)
     result = fit(config, prepared, folder, stop)
 """
@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,37 +22,21 @@ import orbax.checkpoint as ocp
 from flax import nnx
 from tunix.sft import metrics_logger, peft_trainer
 
-from gemma_tool_use.data.counts import KEPT, chain
-from gemma_tool_use.data.pipeline import EncodedRows, batches, encode_rows, eval_batches, split, steps_per_epoch
-from gemma_tool_use.data.rejects import Reject
-from gemma_tool_use.data.rules import Rule
-from gemma_tool_use.data.sources.load import fingerprint, load
-from gemma_tool_use.data.synthetic.generate import generate as generate_synthetic
-from gemma_tool_use.errors import ConfigError, DataError
+from gemma_tool_use.data.pipeline import batches, eval_batches, steps_per_epoch
+from gemma_tool_use.data.rows import RowSequence, row_sizes
+from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import get_dialect
-from gemma_tool_use.formats.encode import Encoded
 from gemma_tool_use.formats.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from gemma_tool_use.models.load import Identity, identity, load_base
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.resolve import LocalCheckpoint
 from gemma_tool_use.training.config import TrainConfig
 from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
+from gemma_tool_use.training.prepare_rows import Rows, prepare_rows
 from gemma_tool_use.training.progress import BatchFeed, JsonlBackend, OwnMetrics, ProgressHooks, StopRequest
 from gemma_tool_use.training.run_folder import RunFolder
 from gemma_tool_use.training.trainer import ToolCallTrainer
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Encoded rows and where every row read went: `counts` add up to the rows read."""
-
-    train: list[Encoded]
-    train_ids: list[str]
-    held_out: list[Encoded]
-    counts: dict[str, int]
-    rejects: list[Reject]
-    fingerprint: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,46 +69,8 @@ class FitResult:
     stopped_by: str | None
 
 
-def prepare_rows(config: TrainConfig, dialect: Dialect, tokenizer: Tokenizer) -> Rows:
-    """Reads or generates rows, filters, encodes and splits them; every row is accounted for.
-
-    Raises:
-      DataError: no row is left, or a loss mask that trains nothing or everything.
-    """
-    if config.source == "synthetic":
-        conversations = generate_synthetic(
-            count=config.synthetic_rows,
-            seed=config.seed,
-            kinds=config.kinds,
-            most_tools=config.max_tools_offered,
-            idle_options=config.idle_options,
-        )
-        counts, rejects = {KEPT: len(conversations)}, []
-    else:
-        rule = Rule(
-            subsets=config.subsets,
-            single_turn=config.single_turn,
-            max_tools_used=config.max_tools_used,
-            max_tools_offered=config.max_tools_offered,
-            first_call_only=config.first_call_only,
-        )
-        loaded = load(config.source, config.data, rule=rule, limit=config.max_rows, max_bad_share=config.max_bad_share)
-        conversations, counts, rejects = loaded.conversations, loaded.counts, loaded.rejects
-    encoded = encode_rows(conversations, dialect, tokenizer, max_length=config.max_length, workers=config.workers)
-    counts = chain(counts, encoded.counts)
-    train, held_out = _split(encoded, config)
-    return Rows(
-        train=[encoded.rows[i] for i in train],
-        train_ids=[encoded.ids[i] for i in train],
-        held_out=[encoded.rows[i] for i in held_out],
-        counts=counts,
-        rejects=[*rejects, *encoded.rejects],
-        fingerprint=fingerprint(conversations),
-    )
-
-
-def prepare(config: TrainConfig, local: LocalCheckpoint) -> Prepared:
-    """Loads tokenizer, rows and weights; everything cheap that can fail comes first.
+def prepare(config: TrainConfig, local: LocalCheckpoint, *, cache: Path) -> Prepared:
+    """Loads tokenizer, rows and weights; everything cheap that can fail comes first. `cache`: folder of token stores.
 
     Raises:
       ConfigError: an unknown dialect or module, or a tracker that is not installed.
@@ -132,7 +79,7 @@ def prepare(config: TrainConfig, local: LocalCheckpoint) -> Prepared:
         raise ConfigError("--report-to wandb needs the package: uv sync --extra wandb (or pip install wandb)")
     dialect = get_dialect(config.dialect)
     tokenizer = load_tokenizer(local.require_tokenizer())
-    rows = prepare_rows(config, dialect, tokenizer)
+    rows = prepare_rows(config, dialect, tokenizer, cache=cache)
     mesh = make_mesh()
     dtype = compute_dtype(config)
     base = load_base(local, dtype=dtype, mesh=mesh)
@@ -267,23 +214,13 @@ def _wandb(folder: RunFolder) -> Any:
     return metrics_logger.WandbBackend(project="gemma-tool-use", name=folder.path.name)
 
 
-def _split(encoded: EncodedRows, config: TrainConfig) -> tuple[list[int], list[int]]:
-    """Indices of the training and the held-out rows."""
-    train, held_out = split(
-        range(len(encoded.rows)), eval_share=config.eval_share, seed=config.seed, groups=encoded.groups
-    )
-    if not train:
-        raise DataError(f"--eval-share {config.eval_share} leaves no training row of {len(encoded.rows)}")
-    return list(train), list(held_out)
-
-
-def _length(rows: list[Encoded]) -> int:
+def _length(rows: RowSequence) -> int:
     """The longest row, rounded up to a multiple of 32: one static shape, little padding."""
-    return -(-max(len(row.tokens) for row in rows) // 32) * 32
+    return -(-int(row_sizes(rows).lengths.max()) // 32) * 32
 
 
 def _eval_batches(config: TrainConfig, prepared: Prepared, row_multiple: int) -> list[dict[str, np.ndarray]]:
-    if not prepared.rows.held_out:
+    if not len(prepared.rows.held_out):
         return []
     elements = eval_batches(
         prepared.rows.held_out,

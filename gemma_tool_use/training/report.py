@@ -1,6 +1,7 @@
 """run.json and what a run prints before its first and after its last step."""
 
 import dataclasses
+import itertools
 import json
 import resource
 import sys
@@ -9,11 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import psutil
 from flax import nnx
 from rich.console import Console
 
 from gemma_tool_use.data.counts import counts_table
+from gemma_tool_use.data.rows import RowSequence, row_sizes
 from gemma_tool_use.training.config import TrainConfig
 from gemma_tool_use.training.fit import FitResult, Prepared, total_steps
 from gemma_tool_use.training.run_folder import RunFolder, environment
@@ -24,6 +27,7 @@ class Record:
 
     def __init__(self, config: TrainConfig, prepared: Prepared, folder: RunFolder) -> None:
         rows = prepared.rows
+        tokens, trained = _totals(rows.train)
         self._folder = folder
         self._content: dict[str, Any] = {
             "status": "running",
@@ -38,14 +42,15 @@ class Record:
                 "counts": rows.counts,
                 "train_rows": len(rows.train),
                 "held_out_rows": len(rows.held_out),
-                "train_tokens": sum(len(row.tokens) for row in rows.train),
-                "trained_tokens": sum(int(row.loss_mask.sum()) for row in rows.train),
+                "train_tokens": tokens,
+                "trained_tokens": trained,
             },
         }
         folder.write_run(self._content)
-        if rows.rejects:
-            lines = (json.dumps(dataclasses.asdict(reject), ensure_ascii=False) + "\n" for reject in rows.rejects)
-            folder.rejects.write_text("".join(lines), encoding="utf-8")
+        if any(map(len, rows.rejects)):
+            rejects = itertools.chain.from_iterable(rows.rejects)
+            with folder.rejects.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(dataclasses.asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
 
     def finish(self, result: FitResult, quickstart: Mapping[str, Any] | None) -> None:
         """Adds steps, losses, timings and memory."""
@@ -77,10 +82,11 @@ def print_start(config: TrainConfig, prepared: Prepared, console: Console) -> No
     """Where every row went, and what is about to be trained on what."""
     rows = prepared.rows
     console.print(counts_table(rows.counts))
+    if rows.tokenised:
+        console.print(rows.tokenised, markup=False, highlight=False, soft_wrap=True)
     lora = nnx.to_flat_state(nnx.state(prepared.model, nnx.LoRAParam))
     trainable = sum(value.get_value().size for _, value in lora)
-    tokens = sum(len(row.tokens) for row in rows.train)
-    trained = sum(int(row.loss_mask.sum()) for row in rows.train)
+    tokens, trained = _totals(rows.train)
     console.print(
         f"{prepared.identity.architecture} on {jax.device_count()} x {jax.devices()[0].device_kind}, "
         f"{jax.numpy.dtype(prepared.compute_dtype)}; LoRA rank {config.rank}: {len(lora)} arrays, "
@@ -88,6 +94,12 @@ def print_start(config: TrainConfig, prepared: Prepared, console: Console) -> No
         f"{len(rows.train)} rows to train on ({tokens:,} tokens, {trained / tokens:.0%} trained), "
         f"{len(rows.held_out)} held out; {total_steps(config, len(rows.train))} steps"
     )
+
+
+def _totals(rows: RowSequence) -> tuple[int, int]:
+    """Tokens and trained tokens of all rows."""
+    sizes = row_sizes(rows)
+    return int(sizes.lengths.sum(dtype=np.int64)), int(sizes.targets.sum(dtype=np.int64))
 
 
 def print_summary(result: FitResult, folder: RunFolder, quickstart: Mapping[str, Any] | None, console: Console) -> None:

@@ -1,0 +1,1 @@
+"""Tokenised rows on disk, kept by content, so that the second run on the same rows starts at once. No JAX."""
