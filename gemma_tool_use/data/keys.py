@@ -25,7 +25,6 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from datasketch import MinHash
 
 from gemma_tool_use.conversation import Conversation, ToolSpec
 
@@ -138,6 +137,8 @@ def signature(text: str) -> np.ndarray:
 
     Cached, because the benchmark rule and `row_keys` ask for the same question one after the other; read-only for that.
     """
+    from datasketch import MinHash  # imports half of scipy
+
     hashes = MinHash(num_perm=SIGNATURE_SIZE, permutations=_permutations(), scheme="affine32", hashfunc=int)
     hashes.update_batch(_shingles(text))
     values = hashes.hashvalues
@@ -180,7 +181,9 @@ def near_duplicates(rows: Sequence[RowKeys], threshold: float = NEAR) -> dict[in
 
 @functools.cache
 def _permutations() -> np.ndarray:
-    return MinHash(num_perm=SIGNATURE_SIZE, seed=1, scheme="affine32").permutations
+    from datasketch import MinHash
+
+    return np.asarray(MinHash(num_perm=SIGNATURE_SIZE, seed=1, scheme="affine32").permutations)
 
 
 def _shingles(text: str) -> list[int]:

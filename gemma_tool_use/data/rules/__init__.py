@@ -12,6 +12,7 @@ from gemma_tool_use.data.rules.reasons import (
     EMPTY_ANSWER,
     INVALID_ARGUMENTS,
     LOW_QUALITY,
+    MISSING_ARGUMENT,
     NO_ANNOTATION,
     NO_ANSWER,
     NO_CALLS,
@@ -31,7 +32,8 @@ from gemma_tool_use.data.rules.registry import RULES, RuleInfo, apply_rules, fir
 from gemma_tool_use.data.rules.settings import EVERYTHING, PAPER_GATE, RuleSettings
 from gemma_tool_use.data.rules.shape import TOUCAN_SFT, Problem, subset
 
-Rule, apply_rule = RuleSettings, apply_rules
+Rule = RuleSettings
+apply_rule = apply_rules
 
 __all__ = [
     "BENCHMARK_QUESTION",
@@ -40,6 +42,7 @@ __all__ = [
     "EVERYTHING",
     "INVALID_ARGUMENTS",
     "LOW_QUALITY",
+    "MISSING_ARGUMENT",
     "NOT_SINGLE_TURN",
     "NO_ANNOTATION",
     "NO_ANSWER",

@@ -16,12 +16,14 @@ EMPTY_ANSWER = "empty assistant message"
 NO_SCORES = "no quality scores"
 LOW_QUALITY = "low quality score"
 NULL_ARGUMENT = "null argument"
+MISSING_ARGUMENT = "required argument missing"
 INVALID_ARGUMENTS = "arguments do not fit the schema"
 UNCHECKABLE_SCHEMA = "schema cannot be checked"
 RELATIVE_DATE = "relative date without a date"
 BENCHMARK_QUESTION = "benchmark question"
 OTHER_LANGUAGE = "language not asked for"
 UNCLEAR_LANGUAGE = "language unclear"
+NOT_WRITABLE = "the dialect cannot write it"
 
 
 def fewer_turns(limit: object) -> str:

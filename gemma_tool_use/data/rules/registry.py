@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.rejects import NOT_UNICODE, Reject
-from gemma_tool_use.data.rules import reasons, shape
+from gemma_tool_use.data.rules import arguments, benchmark, dates, quality, reasons, shape, text
 from gemma_tool_use.data.rules.settings import RuleSettings
 from gemma_tool_use.data.rules.shape import Problem
 
@@ -84,6 +84,12 @@ WHOLE: tuple[RuleInfo, ...] = (
         reasons=(reasons.NO_ANSWER, reasons.EMPTY_ANSWER),
         check=shape.answers,
     ),
+    RuleInfo(
+        name="quality",
+        keeps="rows whose teacher scores reach the least values, when asked for",
+        reasons=(reasons.NO_SCORES, reasons.LOW_QUALITY),
+        check=quality.quality,
+    ),
 )
 
 KEPT: tuple[RuleInfo, ...] = (
@@ -99,6 +105,48 @@ KEPT: tuple[RuleInfo, ...] = (
         reasons=(reasons.more_characters("N"),),
         check=shape.characters,
     ),
+    RuleInfo(
+        name="null-arguments",
+        keeps="calls without null where the schema allows none; optional nulls were dropped before",
+        reasons=(reasons.NULL_ARGUMENT,),
+        check=arguments.null_arguments,
+    ),
+    RuleInfo(
+        name="required-arguments",
+        keeps="calls that give every argument their tool requires",
+        reasons=(reasons.MISSING_ARGUMENT,),
+        check=arguments.required_arguments,
+    ),
+    RuleInfo(
+        name="valid-arguments",
+        keeps="calls whose arguments fit the JSON schema of their tool",
+        reasons=(reasons.UNCHECKABLE_SCHEMA, reasons.INVALID_ARGUMENTS),
+        check=arguments.valid_arguments,
+    ),
+    RuleInfo(
+        name="relative-dates",
+        keeps="rows without dates that the call makes up for words like tomorrow, when asked for",
+        reasons=(reasons.RELATIVE_DATE,),
+        check=dates.relative_dates,
+    ),
+    RuleInfo(
+        name="language",
+        keeps="rows whose first question is in a language asked for",
+        reasons=(reasons.UNCLEAR_LANGUAGE, reasons.OTHER_LANGUAGE),
+        check=text.language,
+    ),
+    RuleInfo(
+        name="benchmark",
+        keeps="rows that ask no question of a benchmark, nor nearly one",
+        reasons=(reasons.BENCHMARK_QUESTION,),
+        check=benchmark.benchmark_question,
+    ),
+    RuleInfo(
+        name="tokens",
+        keeps="rows up to a number of tokens that the dialect can write",
+        reasons=(reasons.more_tokens("N"), reasons.NOT_WRITABLE),
+        check=text.tokens,
+    ),
 )
 
 RULES: Mapping[str, RuleInfo] = MappingProxyType({rule.name: rule for rule in (*WHOLE, *KEPT)})
@@ -110,6 +158,7 @@ def apply_rules(conversation: Conversation, settings: RuleSettings) -> Conversat
     if problem is None:
         if settings.first_call_only:
             conversation = first_call(conversation)
+        conversation = arguments.drop_nulls(conversation, settings)
         problem = _first_problem(KEPT, conversation, settings)
     if problem is None:
         return conversation

@@ -80,7 +80,7 @@ class RuleSettings:
     """Reject questions of the Berkeley Function-Calling Leaderboard v4, the same or nearly the same."""
     keep_out: tuple[Path, ...] = ()
     """Further files of benchmark questions to keep out: JSONL with `question` or `messages`, or a question a line."""
-    benchmark_similarity: float = 0.7
+    benchmark_similarity: float = 0.6
     """Share of common 5-character pieces from which a question counts as a benchmark's."""
     languages: tuple[str, ...] = ()
     """Languages of the first question to keep, as in `en de zh`; nothing keeps all."""
