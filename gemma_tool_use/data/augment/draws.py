@@ -1,7 +1,7 @@
 """Random choices that depend on nothing but the seed, the step and the row.
 
     draws = Draws(seed=0, step="names", row="toucan:17")
-    draws.unit()                  # 0.1548..., always
+    draws.unit()                  # 0.3891..., always
     draws.below(6, "template")    # 4
     draws.order(3)                # [2, 0, 1]
 

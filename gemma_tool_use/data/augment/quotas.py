@@ -2,11 +2,12 @@
 
     available = {"toucan": Available(call=600, convertible=0, no_call=400), "xlam": Available(call=500, ...)}
     quotas(available, {"toucan": 3, "xlam": 1}, MixSettings(weights=..., max_no_call_share=0.2))
-    # toucan 562 with and 187 without a call, xlam 250 with: 3 to 1, and 187 of 999 are without a call
+    # toucan 600 with and 218 without a call, xlam 273 with: 3 to 1, and 218 of 1091 are without a call
 
 For a total of N rows, source s has its part of N (largest remainders, so within one row). How many of them may be rows
 without a call is an interval, given by what the source has; the sum of the intervals must meet the interval of shares
-asked for. Both grow tighter with N, so the largest N is found by bisection.
+asked for. Both grow tighter with N, so the largest N is found by bisection. Where copies are allowed, N stays so small
+that the source with most rows for its weight is taken once: copies bring the others up to it and no further.
 """
 
 import dataclasses
@@ -50,7 +51,9 @@ def quotas(available: Mapping[str, Available], weights: Mapping[str, float], lim
     names = list(available)
     shares = [weights[name] / math.fsum(weights[n] for n in names) for name in names]
     stock = [available[name] for name in names]
-    low, high = 0, min(sum(_most(a, limits.max_copies) for a in stock), limits.max_rows or 10**12)
+    # A hair above, so that 0.3 / 0.1 is 3 rows and not 2.
+    once = max((math.floor(sum(a) / share + 1e-9) for a, share in zip(stock, shares, strict=True)), default=0)
+    low, high = 0, once if limits.max_rows is None else min(once, limits.max_rows)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if _split(middle, shares, stock, limits) else (low, middle - 1)

@@ -8,7 +8,7 @@
     stage_of(conversation)               # 2 for a row without a call; from the row alone, for every source
     curriculum_order([2, 1, 1], seed=0)  # [2, 1, 0]: positions by stage, shuffled within each
 
-`STAGES` names for each stage the flags of `prepare`, the mix and the augmentation that make its rows from a source that
+`STAGES` has for each stage the rules, the mix and the augmentation that make its rows from a source that
 has them all. For one run over all stages, rows are written in the order of `stage_of` and trained without shuffling
 across stages; for one run a stage, each starts from the adapter of the one before.
 """
@@ -16,7 +16,6 @@ across stages; for one run a stage, each starts from the adapter of the one befo
 import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.augment import distractors, names, parallel
@@ -24,6 +23,7 @@ from gemma_tool_use.data.augment.draws import Draws
 from gemma_tool_use.data.augment.mix import MixSettings
 from gemma_tool_use.data.augment.records import records
 from gemma_tool_use.data.augment.settings import AugmentSettings
+from gemma_tool_use.data.rules.settings import RuleSettings
 
 _DIVERSIFYING = frozenset({distractors.STEP, names.STEP, parallel.STEP})
 
@@ -36,7 +36,7 @@ class Stage:
       number: 1 to 4.
       name: what `--stage` takes.
       help: one line about it.
-      flags: flags of `prepare` that keep its rows, where they differ from the defaults.
+      rules: which rows are kept.
       mix: which of them are taken.
       augment: what is done to them.
     """
@@ -44,7 +44,7 @@ class Stage:
     number: int
     name: str
     help: str
-    flags: Mapping[str, Any]
+    rules: RuleSettings
     mix: MixSettings
     augment: AugmentSettings
 
@@ -59,15 +59,15 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
                 number=1,
                 name="single-turn",
                 help="one request answered by calls; at most 2 tools used and 3 offered",
-                flags={"subsets": (_SINGLE,)},
-                mix=MixSettings(max_no_call_share=0.0),
+                rules=RuleSettings(subsets=(_SINGLE,), calls="some"),
+                mix=MixSettings(),
                 augment=AugmentSettings(shuffle_tools=True),
             ),
             Stage(
                 number=2,
                 name="irrelevance",
                 help="stage 1 with 15 % of rows that need no call",
-                flags={"subsets": (_SINGLE, _IRRELEVANT), "max_tools_offered": 5},
+                rules=RuleSettings(subsets=(_SINGLE, _IRRELEVANT), max_tools_offered=5),
                 mix=MixSettings(min_no_call_share=0.15, max_no_call_share=0.15, make_no_call=True),
                 augment=AugmentSettings(shuffle_tools=True, distractor_share=0.3),
             ),
@@ -75,7 +75,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
                 number=3,
                 name="diversified",
                 help="other wordings and tools, a third of the names masked, some requests merged",
-                flags={"subsets": (_SINGLE, _DIVERSE, _IRRELEVANT), "max_tools_offered": 8},
+                rules=RuleSettings(subsets=(_SINGLE, _DIVERSE, _IRRELEVANT), max_tools_offered=8),
                 mix=MixSettings(min_no_call_share=0.1, max_no_call_share=0.1, make_no_call=True),
                 augment=AugmentSettings(
                     shuffle_tools=True, distractor_share=0.5, max_tools=8, mask_share=0.33, merge_share=0.2
@@ -85,13 +85,13 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
                 number=4,
                 name="multi-turn",
                 help="conversations with tool results, kept whole",
-                flags={
-                    "subsets": (_SINGLE, _DIVERSE, _IRRELEVANT, "multi-turn"),
-                    "single_turn": False,
-                    "first_call_only": False,
-                    "max_tools_used": None,
-                    "max_tools_offered": 8,
-                },
+                rules=RuleSettings(
+                    subsets=(_SINGLE, _DIVERSE, _IRRELEVANT, "multi-turn"),
+                    single_turn=False,
+                    first_call_only=False,
+                    max_tools_used=None,
+                    max_tools_offered=8,
+                ),
                 mix=MixSettings(max_no_call_share=0.1),
                 augment=AugmentSettings(shuffle_tools=True, mask_share=0.2, max_tools=8),
             ),
