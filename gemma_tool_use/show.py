@@ -33,8 +33,8 @@ from gemma_tool_use.flags import parse
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import DEFAULT_DIALECT, get_dialect
 from gemma_tool_use.formats.encode import Encoded, encode
-from gemma_tool_use.formats.tokenizer import FILE_NAMES, Tokenizer, load_tokenizer
-from gemma_tool_use.models.resolve import resolve
+from gemma_tool_use.formats.tokenizer import Tokenizer, load_tokenizer
+from gemma_tool_use.models.resolve import tokenizer_file
 from gemma_tool_use.settings import export_to_libraries, load_settings
 
 EXAMPLE = Conversation(
@@ -190,12 +190,9 @@ def _read(source: sources.Source, files: list[Path], config: ShowConfig) -> Iter
 
 
 def _tokenizer(model: str) -> Tokenizer:
-    path = Path(model).expanduser()
-    if path.is_file() or any((path / name).is_file() for name in FILE_NAMES):
-        return load_tokenizer(path)
     settings = load_settings()
     export_to_libraries(settings)
-    return load_tokenizer(resolve(model, cache_dir=settings.cache_dir).require_tokenizer())
+    return load_tokenizer(tokenizer_file(model, cache_dir=settings.cache_dir))
 
 
 if __name__ == "__main__":

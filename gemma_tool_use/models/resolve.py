@@ -83,6 +83,17 @@ def resolve(spec: str, *, cache_dir: Path | None = None, token: str | None = Non
     return _not_a_path(spec, token)
 
 
+def tokenizer_file(spec: str, *, cache_dir: Path | None = None) -> Path:
+    """The tokenizer that `spec` means: a checkpoint as `resolve` takes it, or a tokenizer file or a folder with one.
+
+    Raises: as `resolve`, and `CheckpointError` when the checkpoint has none.
+    """
+    path = Path(spec).expanduser()
+    if path.is_file() or any((path / name).is_file() for name in _TOKENIZER_FILES):
+        return path
+    return resolve(spec, cache_dir=cache_dir).require_tokenizer()
+
+
 def _not_a_path(spec: str, token: str | None) -> LocalCheckpoint:
     parts = spec.split("/")
     if spec.startswith((".", "/", "~")) or spec.endswith((".gguf", ".safetensors")):
