@@ -98,12 +98,9 @@ def open_prepared(path: Path) -> PreparedFolder | None:
 
 
 def _entries(manifest: Any) -> list[Any] | None:
-    """The manifest's list of parquet files."""
-    if not isinstance(manifest, dict):
-        return None
-    if isinstance(manifest.get("conversations"), dict):
-        return [manifest["conversations"]]
-    return None
+    """The manifest's list of parquet files, the training shards first."""
+    found = manifest.get("conversations") if isinstance(manifest, dict) else None
+    return [found] if isinstance(found, dict) else found if isinstance(found, list) else None
 
 
 def _shard(folder: Path, entry: Any) -> Shard:

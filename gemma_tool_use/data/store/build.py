@@ -23,6 +23,8 @@ from gemma_tool_use.data.store.folder import file_entry
 from gemma_tool_use.data.store.units import Unit
 from gemma_tool_use.errors import DataError
 
+# Processes take some three seconds to start, in which one encodes 6,000 rows.
+POOL_FROM_UNITS = 4
 INDEX, REJECTS = "index.parquet", "rejects.jsonl"
 _SCHEMA = pa.schema([("id", pa.string()), ("question", pa.string()), ("length", pa.int32()), ("targets", pa.int32())])
 
@@ -70,7 +72,7 @@ def build(folder: Path, units: Sequence[Unit], recipe: Recipe, *, processes: int
 def _results(folder: Path, units: Sequence[Unit], recipe: Recipe, processes: int) -> Generator[UnitResult, None, None]:
     """The account of each unit, in order."""
     tasks = [(unit, folder / f"rows-{number:05}.arrayrecord") for number, unit in enumerate(units)]
-    if processes <= 1 or len(units) <= 1:  # starting a process takes longer than encoding a unit
+    if processes <= 1 or len(units) < POOL_FROM_UNITS:
         yield from (encode_unit(unit, path, recipe) for unit, path in tasks)
         return
     pool = ProcessPoolExecutor(

@@ -6,7 +6,10 @@ Imported by every worker, so it loads neither Grain nor anything else that only 
 import collections
 import dataclasses
 import json
+import multiprocessing
+import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,15 @@ def start_worker(recipe: Recipe) -> None:
     global _recipe
     _recipe = recipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the main process too, which ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Workers of a pool whose main process was killed would wait for jobs for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def encode_in_worker(unit: Unit, path: Path) -> UnitResult:

@@ -67,7 +67,9 @@ def read_manifest(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] |
     except (ValueError, RecursionError) as error:
         raise DamagedStore(f"{MANIFEST} is not JSON ({error})") from None
     except OSError as error:
-        raise FileError(f"cannot read the tokenised rows in {folder}: {error.strerror or error}") from None
+        raise FileError(
+            f"cannot read the tokenised rows in {folder}: {error.strerror or error}. Choose another --cache-dir"
+        ) from None
     return manifest
 
 
