@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prepared_folder import write_prepared
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_model import SPEC, write_tiny_model
 
 import gemma_tool_use.training.train_gemma3_270m_tool_calling as command
 from gemma_tool_use.commands import EXIT_INTERRUPTED, EXIT_MISTAKE, EXIT_OK, run
-from gemma_tool_use.conversation import conversation_to_dict
+from gemma_tool_use.conversation import conversation_from_dict, conversation_to_dict
+from gemma_tool_use.data.prepared import open_prepared
 from gemma_tool_use.data.synthetic.generate import generate
 from gemma_tool_use.models.adapter import read_adapter
 from gemma_tool_use.training.progress import ProgressHooks
@@ -161,6 +163,26 @@ def test_accumulated_micro_batches_equal_one_big_batch(home, finished):
     assert run(command.main, flags(home, "accumulated", *more)) == EXIT_OK
     assert_same_adapter(finished, home / "accumulated", rtol=2e-3, atol=2e-5)
     np.testing.assert_allclose(losses(home / "accumulated"), losses(finished), rtol=1e-4)
+
+
+def test_a_prepared_folder_trains_the_same_adapter_and_its_second_start_tokenises_nothing(home, finished, capsys):
+    rows = [conversation_from_dict(json.loads(line)) for line in (home / "rows.jsonl").read_text().splitlines()]
+    write_prepared(home / "prepared", train=[rows[:4], rows[4:]])
+    more = ("--data", str(home / "prepared"), "--cache-dir", str(home / "cache"))
+    assert run(command.main, flags(home, "first", *more)) == EXIT_OK
+    assert "10 rows tokenised in" in capsys.readouterr().out
+    assert run(command.main, flags(home, "second", *more, "--max-steps", "1")) == EXIT_OK
+    assert "10 tokenised rows of an earlier start, read in 0." in capsys.readouterr().out
+    assert_same_adapter(finished, home / "first")
+    assert losses(home / "first") == losses(finished)
+    first, second, plain = (
+        json.loads((home / n / "run.json").read_text())["data"] for n in ("first", "second", "whole")
+    )
+    assert first == second
+    folder = open_prepared(home / "prepared")
+    assert folder is not None
+    assert first["fingerprint"] == folder.fingerprint
+    assert first | {"fingerprint": ""} == plain | {"fingerprint": ""}
 
 
 def test_eight_devices_train_the_same_adapter_as_one(home, finished):
