@@ -2,205 +2,204 @@
 
     gemma-tool-use prepare --source toucan-sft --input train-00000-of-00003.parquet --output prepared/toucan
 
-writes, and prints the counts by reason, which add up to the rows read:
+writes, and prints a funnel whose numbers add up to the rows read:
 
-    prepared/toucan/conversations.parquet    text columns id, source, tools, messages (the last two JSON)
-                    rejects.jsonl            {"id", "reason", "detail", "where"} of every row left out
-                    manifest.json            inputs with sha256, rule, counts, sha256 of the conversations, version
+    prepared/toucan/train-00000-of-00001.parquet    text columns id, source, license, tools, messages, meta (the last
+                    eval-00000-of-00001.parquet     three JSON); the second with --eval-share
+                    rejects.jsonl                   {"id", "reason", "detail", "where"} of every row left out
+                    manifest.json                   inputs, settings, counts, name, size and sha256 of every file
+                    funnel.svg                      the funnel, drawn
+                    run.json                        when, where, how long: what two equal runs do not share
 
-The folder appears only when it is complete; `--source openai-jsonl`, or `auto`, reads it back.
+The folder appears only when it is complete. A run that was killed goes on where it stopped when the same command is
+given again; what it has done waits in `prepared/toucan.partial`. `--source prepared`, or `auto`, reads the folder back.
 """
 
-import collections
-import contextlib
 import dataclasses
 import datetime
 import json
-import os
-import shutil
-import string
+import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from tqdm import tqdm
 
-from gemma_tool_use import __version__
 from gemma_tool_use.commands import EXIT_OK, run
-from gemma_tool_use.conversation import Conversation, conversation_to_dict
-from gemma_tool_use.data.counts import Tally, counts_table
-from gemma_tool_use.data.files import identity
-from gemma_tool_use.data.rejects import Reject
-from gemma_tool_use.data.rules import Rule
-from gemma_tool_use.data.sources import load as sources
-from gemma_tool_use.data.sources.openai_jsonl import PREPARED_FILE
-from gemma_tool_use.errors import ConfigError, FileError
+from gemma_tool_use.data.rules import RULES, RuleSettings
 from gemma_tool_use.flags import parse
 from gemma_tool_use.settings import export_to_libraries, load_settings
 
-MANIFEST_FORMAT = 1
-SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "source", "tools", "messages")])
-WRITE_ROWS = 1000
-_SAFE = frozenset(string.ascii_letters + string.digits + "_.-")
+RUN_FILE = "run.json"
+LIST_RULES = "--list-rules"
+AUTO = "auto"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
+class PrepareConfig(RuleSettings):
     """Flags of `gemma-tool-use prepare`."""
 
-    input: str
-    """File, folder, or dataset id on the Hugging Face hub (Agent-Ark/Toucan-1.5M)."""
+    input: tuple[str, ...]
+    """Files, folders or dataset ids on the Hugging Face hub (Agent-Ark/Toucan-1.5M), one or several."""
     output: Path
     """Folder to write; must not exist, or be empty."""
-    source: str = sources.AUTO
-    """Form of the rows: toucan-sft, openai-jsonl, or auto to find out by looking."""
-    subsets: tuple[str, ...] = Rule.subsets
-    """Toucan subsets to keep; the others are irrelevant and multi-turn. Nothing after the flag keeps all."""
-    single_turn: bool = True
-    """Keep only rows with exactly one user message."""
-    max_tools_used: int | None = 2
-    """Most different tools a row may call, counted on its calls; none for no limit."""
-    max_tools_offered: int | None = 3
-    """Most tools a row may declare; none for no limit."""
-    first_call_only: bool = True
-    """End each conversation after its first calls. Without tool outputs most rows fit 512 tokens."""
+    source: tuple[str, ...] = (AUTO,)
+    """Form of the rows, one for all inputs or one for each; auto finds out by looking."""
+    weights: tuple[float, ...] = ()
+    """Share of each input in the result, as in `2 1`; nothing keeps every row."""
+    near_duplicates: bool = True
+    """Leave out rows whose question is nearly that of an earlier row that calls the same tools."""
+    eval_share: float = 0.0
+    """Share of the rows written to eval files, with no question and no API in common with the train files."""
+    seed: int = 0
+    """Of the split and of drawing by weights."""
+    limit: int | None = None
+    """Read no further once this many conversations pass the rules; none for all."""
     max_bad_share: float = 0.1
     """Stop when more than this share of the rows cannot be read (rows a rule leaves out do not count)."""
-    limit: int | None = None
-    """Stop once this many conversations are kept; none for all."""
+    skip_bad_files: bool = False
+    """Go on without the parts of files that are damaged, and name them, instead of stopping."""
+    allow_non_commercial: bool = False
+    """Read sources whose licence does not allow commercial use."""
+    shard_rows: int = 50_000
+    """Most rows of an output file."""
+    workers: int | None = None
+    """Processes that read and filter; none for one on each core, 0 for none but this."""
 
-    def __post_init__(self) -> None:
-        problems = []
+    def problems(self) -> list[str]:
+        found = super().problems()
         if not 0 <= self.max_bad_share <= 1:
-            problems.append(f"max_bad_share is a share from 0 to 1, got {self.max_bad_share}")
-        if self.limit is not None and self.limit < 1:
-            problems.append(f"limit must be 1 or more, got {self.limit}")
-        try:
-            _ = self.rule
-        except ConfigError as error:
-            problems.append(str(error))
-        if problems:
-            raise ConfigError("; ".join(problems))
+            found.append(f"max_bad_share is a share from 0 to 1, got {self.max_bad_share}")
+        if not 0 <= self.eval_share < 1:
+            found.append(f"eval_share is a share from 0 to less than 1, got {self.eval_share}")
+        least = {"limit": 1, "shard_rows": 1, "workers": 0, "seed": 0}
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                found.append(f"{name} must be {smallest} or more, got {value}")
+        if not self.input:
+            found.append("input names no file, folder or dataset")
+        if len(self.source) not in (1, len(self.input)):
+            found.append(f"source must be one for all or one for each of {len(self.input)} inputs, got {self.source}")
+        if self.weights and len(self.weights) != len(self.input):
+            found.append(f"weights must be one for each of {len(self.input)} inputs, got {len(self.weights)}")
+        if any(weight < 0 for weight in self.weights) or (self.weights and not any(self.weights)):
+            found.append(f"weights must be 0 or more and not all 0, got {self.weights}")
+        return found
 
     @property
-    def rule(self) -> Rule:
-        """The flags that make up the rule."""
-        return Rule(
-            subsets=self.subsets,
-            single_turn=self.single_turn,
-            max_tools_used=self.max_tools_used,
-            max_tools_offered=self.max_tools_offered,
-            first_call_only=self.first_call_only,
-        )
+    def rules(self) -> RuleSettings:
+        """The flags that are the rules'."""
+        return RuleSettings(**{field.name: getattr(self, field.name) for field in dataclasses.fields(RuleSettings)})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0."""
-    config = parse(PrepareConfig, argv, prog="gemma-tool-use prepare", description="Filters rows into a folder.")
+    words = list(sys.argv[1:] if argv is None else argv)
+    if LIST_RULES in words:
+        _print_rules(Console())
+        return EXIT_OK
+    config = parse(
+        PrepareConfig,
+        words,
+        prog="gemma-tool-use prepare",
+        description=f"Filters rows into a folder. {LIST_RULES} prints the rules, in order, and the reasons they give.",
+    )
     export_to_libraries(load_settings())
     manifest = prepare(config)
-    console = Console()
-    console.print(counts_table(manifest["counts"]))
-    if manifest["shortened"]:
-        console.print(f"{manifest['shortened']} of the kept conversations end after their first call.", highlight=False)
-    if manifest["unusual_names"]:
-        console.print(
-            f"{manifest['unusual_names']} of the kept conversations offer a tool whose name is longer than 64 "
-            "characters or has others than letters, digits, _ . and -; they are kept as they are.",
-            highlight=False,
-        )
+    _print_result(manifest, Console())
     print(f"written to {config.output}")  # not by rich, for which [name] in a path is markup
     return EXIT_OK
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
-    """Reads, filters and writes, holding a few rows at a time; returns the manifest it wrote.
+    """Reads, filters, decides and writes; returns the manifest.
 
     Raises:
-      FileError: the output folder exists with content or cannot be written, or the input cannot be read.
-      Others as `sources.load`; nothing is left behind then.
+      ConfigError: an unknown source, or a licence that was not accepted.
+      Others as `engine.run.run`.
     """
-    source, files = sources.locate(config.source, config.input)
-    with _new_folder(config.output) as folder:
-        tally, names = Tally(), collections.Counter[str]()
-        outcomes = sources.outcomes(source, files, config.rule, tally, limit=config.limit)
-        kept = _write_rejects(tqdm(outcomes, unit=" rows", desc="reading", disable=None), folder / "rejects.jsonl")
-        _write_conversations(kept, folder / PREPARED_FILE, names)
-        tally.check(config.input, config.max_bad_share)
-        manifest = {
-            "format": MANIFEST_FORMAT,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "version": __version__,
-            "source": source.name,
-            "input": config.input,
-            "files": [identity(path) for path in files],
-            "rule": config.rule.to_dict(),
-            "limit": config.limit,
-            "rows_read": tally.rows,
-            "counts": tally.ordered(),
-            "shortened": tally.shortened,
-            "unusual_names": names["unusual"],
-            "conversations": identity(folder / PREPARED_FILE) | {"file": PREPARED_FILE},
-        }
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        (folder / "manifest.json").write_text(text, encoding="utf-8")
+    from gemma_tool_use.data.engine.decide import GlobalSettings
+    from gemma_tool_use.data.engine.pool import default_workers
+    from gemma_tool_use.data.engine.run import RunSettings, Tolerance
+    from gemma_tool_use.data.engine.run import run as run_engine
+
+    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    inputs = _inputs(config)
+    settings = RunSettings(
+        rules=config.rules,
+        among_all=GlobalSettings(
+            near_duplicates=config.near_duplicates,
+            eval_share=config.eval_share,
+            seed=config.seed,
+            weights=config.weights or None,
+            limit=config.limit,
+        ),
+        shard_rows=config.shard_rows,
+    )
+    workers = default_workers() if config.workers is None else config.workers
+    with tqdm(unit=" rows", desc="reading", disable=None) as bar:
+        manifest = run_engine(
+            inputs,
+            settings,
+            output=config.output,
+            workers=workers,
+            tolerance=Tolerance(max_bad_share=config.max_bad_share, skip_bad_files=config.skip_bad_files),
+            progress=bar.update,
+        )
+    about = {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 1),
+        "host": socket.gethostname(),
+        "workers": workers,
+        "inputs": [str(path.absolute()) for each in inputs for path in each.files],
+        "output": str(config.output.absolute()),
+    }
+    (config.output / RUN_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return manifest
 
 
-def _write_rejects(outcomes: Iterable[Conversation | Reject], path: Path) -> Iterator[Conversation]:
-    """Writes the rejects as they come and passes the conversations on."""
-    with path.open("w", encoding="utf-8") as file:
-        for outcome in outcomes:
-            if isinstance(outcome, Reject):
-                # ASCII, because the detail may quote a lone surrogate that UTF-8 has no form for.
-                file.write(json.dumps(dataclasses.asdict(outcome)) + "\n")
-            else:
-                yield outcome
+def _inputs(config: PrepareConfig) -> list[Any]:
+    """The inputs with their files; a licence that was not accepted is refused before anything is read."""
+    from gemma_tool_use.data.engine.run import Input
+    from gemma_tool_use.data.sources import load as sources
+
+    names = config.source if len(config.source) > 1 else config.source * len(config.input)
+    inputs = []
+    for name, location in zip(names, config.input, strict=True):
+        source, files = sources.locate(name, location, allow_non_commercial=config.allow_non_commercial)
+        inputs.append(Input(name=Path(location).name or location, source=source, files=tuple(files)))
+    return inputs
 
 
-def _write_conversations(conversations: Iterable[Conversation], path: Path, names: "collections.Counter[str]") -> None:
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        rows: list[dict[str, str]] = []
-        for conversation in conversations:
-            names["unusual"] += any(_is_unusual(tool.name) for tool in conversation.tools)
-            stored = conversation_to_dict(conversation)
-            rows.append(stored | {key: json.dumps(stored[key], ensure_ascii=False) for key in ("tools", "messages")})
-            if len(rows) == WRITE_ROWS:
-                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=SCHEMA))
-                rows = []
-        if rows:
-            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=SCHEMA))
+def _print_result(manifest: dict[str, Any], console: Console) -> None:
+    from gemma_tool_use.data.engine.funnel import funnel, table
+    from gemma_tool_use.data.sources.registry import SOURCES, licence_note
+
+    for name in dict.fromkeys(each["source"] for each in manifest["inputs"]):
+        console.print(licence_note(SOURCES[name]), highlight=False, markup=False)
+    console.print(table(funnel({**manifest, **manifest["stages"]})))
+    for each in manifest["skipped"]:
+        console.print(f"left out: {each['part']}: {each['problem']}", highlight=False, markup=False)
+    if manifest["shortened"]:
+        console.print(f"{manifest['shortened']} of the kept conversations end after their first call.", highlight=False)
+    if split := manifest["split"]:
+        console.print(
+            f"{manifest['eval']} conversations ({split['reached']:.1%}, {split['asked']:.1%} asked for) are for "
+            f"evaluation. Rows that share a question or an API stay together: {split['groups']} groups, the largest of "
+            f"{split['largest_group']} rows.",
+            highlight=False,
+        )
 
 
-def _is_unusual(name: str) -> bool:
-    """Whether a hosted API would refuse the name: they take up to 64 letters, digits, `_`, `.` and `-`."""
-    return len(name) > 64 or not _SAFE.issuperset(name)
-
-
-@contextlib.contextmanager
-def _new_folder(output: Path) -> Iterator[Path]:
-    """A folder beside `output` that takes its name at the end, and goes away if the body raises."""
-    output = output.expanduser().absolute()
-    partial = output.with_name(f".{output.name}.partial-{os.getpid()}")
-    try:
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise FileError(f"{output} exists already; nothing is overwritten. Choose another --output")
-        partial.mkdir(parents=True)
-        try:
-            yield partial
-            if output.exists():
-                output.rmdir()
-            partial.rename(output)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(f"cannot write {output}: {error.strerror or error}") from None
+def _print_rules(console: Console) -> None:
+    for rule in RULES.values():
+        console.print(f"{rule.name}: keeps {rule.keeps}", highlight=False, markup=False)
+        for reason in rule.reasons:
+            console.print(f"    {reason}", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,206 @@
+"""Maps one unit of an input file into files of its own: the step that runs on every core, and under Apache Beam.
+
+    map_unit(UnitJob(number=7, unit=unit, task=task, folder="out.partial/units"))
+    # out.partial/units/00007.kept.parquet       text of the kept rows, and the keys the global stage needs
+    #                   00007.rejects.parquet    position, reason and the finished line of rejects.jsonl
+    #                   00007.json               the marker, written last: names, sizes, number of rows
+
+A unit whose marker is there is not mapped again. The files depend on nothing but the job, and each appears whole or not
+at all, so a unit may be mapped by two processes at once, or again after one of them was killed.
+
+The position of a row is `unit number * 2**32 + row in the unit`: the order of the rows over all inputs.
+"""
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gemma_tool_use.conversation import Conversation, conversation_to_dict
+from gemma_tool_use.data.engine.atomic import write_json, written
+from gemma_tool_use.data.files import Unit, read_unit
+from gemma_tool_use.data.keys import SIGNATURE_SIZE, row_keys
+from gemma_tool_use.data.rejects import NOT_UNICODE, Reject
+from gemma_tool_use.data.row_task import RowTask
+from gemma_tool_use.errors import DataError
+
+ROWS_PER_UNIT = 2**32
+TEXT_COLUMNS = ("id", "source", "license", "tools", "messages", "meta")
+SCHEMA = pa.schema(
+    [
+        ("position", pa.int64()),
+        *((name, pa.string()) for name in TEXT_COLUMNS),
+        ("place", pa.string()),
+        ("shortened", pa.bool_()),
+        ("question", pa.uint64()),
+        ("exact", pa.uint64()),
+        ("apis", pa.list_(pa.uint64())),
+        ("bands", pa.list_(pa.uint64())),
+        ("signature", pa.binary(4 * SIGNATURE_SIZE)),
+    ]
+)
+REJECTS_SCHEMA = pa.schema(
+    [("position", pa.int64()), ("reason", pa.string()), ("bad", pa.bool_()), ("line", pa.string())]
+)
+# Rows held before they are written: some ten MB of the longest conversations.
+WRITE_ROWS = 512
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UnitJob:
+    """One unit and what is done to its rows.
+
+    Attributes:
+      number: of the unit, over all inputs; names its files.
+      unit: the part of a file.
+      task: maps a row.
+      folder: where the unit's files go.
+    """
+
+    number: int
+    unit: Unit
+    task: RowTask
+    folder: str
+
+    def path(self, suffix: str) -> Path:
+        return Path(self.folder, f"{self.number:05d}{suffix}")
+
+    @property
+    def name(self) -> str:
+        return f"{self.unit.path.name} (unit {self.number})"
+
+    def marker(self) -> dict[str, Any] | None:
+        """What the unit's marker says; None when there is none or the files beside it are not those it names."""
+        try:
+            marker = json.loads(self.path(".json").read_text(encoding="ascii"))
+            sizes = {name: Path(self.folder, name).stat().st_size for name in marker["files"]}
+        except FileNotFoundError:
+            return None
+        return marker if sizes == marker["files"] else None
+
+
+def map_unit(job: UnitJob) -> dict[str, Any]:
+    """Reads, filters and writes one unit; returns its marker.
+
+    Raises:
+      FileError: the input or the folder cannot be read or written.
+      DataError: the file is damaged, has not the columns of the source, or needs more memory than a worker has.
+    """
+    if (marker := job.marker()) is not None:
+        return marker
+    source = job.task.definition
+    licence = "" if source.licence is None else source.licence.name
+    rows = kept = 0
+    first_bad: str | None = None
+    try:
+        with (
+            _Writer(job.path(".kept.parquet"), SCHEMA) as keep,
+            _Writer(job.path(".rejects.parquet"), REJECTS_SCHEMA) as no,
+        ):
+            for rows, (where, row) in enumerate(read_unit(job.unit, source.columns, source.optional), start=1):
+                position = job.number * ROWS_PER_UNIT + rows - 1
+                columns = (
+                    dataclasses.replace(row, where=where)
+                    if isinstance(row, Reject)
+                    else _kept(job.task, position, row, where, licence)
+                )
+                if not isinstance(columns, Reject):
+                    kept += 1
+                    keep.add(columns)
+                    continue
+                line = reject_line(columns)
+                no.add((position, columns.reason, columns.bad, line))
+                if columns.bad and first_bad is None:
+                    first_bad = line
+    except MemoryError:
+        raise DataError(
+            f"{job.name} needs more memory than a worker may use: a row of it is huge, or the file is made to expand"
+        ) from None
+    files = {path.name: path.stat().st_size for path in (job.path(".kept.parquet"), job.path(".rejects.parquet"))}
+    marker = {"rows": rows, "kept": kept, "first_bad": first_bad, "files": files}
+    write_json(job.path(".json"), marker)
+    return marker
+
+
+def reject_line(reject: Reject) -> str:
+    """A line of `rejects.jsonl`. ASCII, because the detail may quote a lone surrogate that UTF-8 has no form for."""
+    return json.dumps({"id": reject.id, "reason": reject.reason, "detail": reject.detail, "where": reject.where})
+
+
+def _kept(task: RowTask, position: int, row: Any, where: str, licence: str) -> tuple[Any, ...] | Reject:
+    """The values of a kept row in the order of `SCHEMA`."""
+    read = task.read(row, where)
+    outcome = read if isinstance(read, Reject) else task.decide(read, where)
+    if isinstance(outcome, Reject):
+        return outcome
+    assert isinstance(read, Conversation)
+    stored = conversation_to_dict(outcome)
+    try:
+        texts = [_text(stored[name]) for name in ("tools", "messages")]
+        meta = _text(outcome.meta)
+    except UnicodeEncodeError as error:
+        return Reject(id=outcome.id, reason=NOT_UNICODE, detail=str(error), where=where)
+    keys = row_keys(outcome)
+    shortened = len(outcome.messages) < len(read.messages)
+    return (
+        position,
+        *(outcome.id, outcome.source, licence, *texts, meta, where),
+        *(shortened, keys.question, keys.exact, keys.apis, keys.bands, keys.signature.tobytes()),
+    )
+
+
+def _text(value: Any) -> str:
+    """JSON as `json.dumps(value, ensure_ascii=False)` writes it, but without blanks and faster.
+
+    Raises:
+      UnicodeEncodeError: a lone surrogate in it.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # a surrogate, a whole number of more than 64 bits, or nested very deeply
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text.encode()
+        return text
+
+
+class _Writer(contextlib.AbstractContextManager["_Writer"]):
+    """A parquet file written a few rows at a time, which appears when the body ends without an error."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema, self._rows = schema, []
+        self._stack = contextlib.ExitStack()
+        temporary = self._stack.enter_context(written(path))
+        # Zstandard level 1 writes as fast as Snappy and half as much.
+        self._file = self._stack.enter_context(
+            pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=1, use_dictionary=False)
+        )
+
+    def add(self, values: tuple[Any, ...]) -> None:
+        self._rows.append(values)
+        if len(self._rows) == WRITE_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        columns = list(zip(*self._rows, strict=True))
+        arrays = [_array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
+        self._file.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._rows = []
+
+    def __exit__(self, *error: Any) -> bool | None:
+        if error[0] is None and self._rows:
+            self._flush()
+        return self._stack.__exit__(*error)
+
+
+def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_list(kind):
+        return pa.array(values, kind)
+    offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    flat = np.concatenate([np.asarray(value, np.uint64) for value in values])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat), type=kind)

@@ -1,0 +1,307 @@
+"""The whole way from input files to a prepared folder: map the units, decide among all rows, write the result.
+
+    manifest = run(inputs, settings, output=Path("prepared/toucan"), workers=8)
+
+Every step leaves files in `OUTPUT.partial` that appear whole or not at all, and a step whose files are there is not
+repeated. So a run that is killed at any moment and started again ends with the same bytes as one that was not.
+"""
+
+import dataclasses
+import json
+import platform
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from gemma_tool_use import __version__
+from gemma_tool_use.data.engine import write
+from gemma_tool_use.data.engine.atomic import written
+from gemma_tool_use.data.engine.decide import LATE, GlobalSettings, MappedUnit, decide
+from gemma_tool_use.data.engine.funnel import counts, funnel, svg
+from gemma_tool_use.data.engine.map_unit import UnitJob, map_unit
+from gemma_tool_use.data.engine.pool import Workers
+from gemma_tool_use.data.engine.work_folder import WorkFolder, open_work_folder
+from gemma_tool_use.data.files import identity, units
+from gemma_tool_use.data.row_task import RowTask
+from gemma_tool_use.data.rules import RuleSettings
+from gemma_tool_use.data.sources.source import Source
+from gemma_tool_use.errors import DataError, FileError
+
+MANIFEST_FORMAT = 2
+MANIFEST, FUNNEL = "manifest.json", "funnel.svg"
+Progress = Callable[[int], object]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Input:
+    """Files of one source, in the order in which they are read; `name` is what the manifest calls them."""
+
+    name: str
+    source: Source
+    files: tuple[Path, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What the result depends on, beside the inputs."""
+
+    rules: RuleSettings
+    among_all: GlobalSettings
+    shard_rows: int = 50_000
+    """Most rows of an output file."""
+    unit_rows: int = 5_000
+    """About how many rows are read in one piece: what a killed worker loses."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How many rows or files may be unreadable before the run stops."""
+
+    max_bad_share: float = 0.1
+    skip_bad_files: bool = False
+
+
+_STRICT = Tolerance()
+
+
+def run(
+    inputs: Sequence[Input],
+    settings: RunSettings,
+    *,
+    output: Path,
+    workers: int,
+    tolerance: Tolerance = _STRICT,
+    progress: Progress = lambda rows: None,
+) -> dict[str, Any]:
+    """Does what is left to do and returns the manifest it wrote.
+
+    Args:
+      inputs: what is read.
+      settings: what the result depends on.
+      output: the folder that appears in the end; must not exist, or be empty.
+      workers: processes; 0 does everything in this one.
+      tolerance: of unreadable rows and files.
+      progress: hears of the number of rows of each unit.
+
+    Raises:
+      FileError: the output exists or cannot be written, an input cannot be read, or the work folder is another run's.
+      DataError: a damaged file, columns that are missing, no rows, too many unreadable ones, none kept, or a split
+        that leaks.
+    """
+    plan = plan_of(inputs, settings)
+    with open_work_folder(output, plan) as work:
+        if work.finished:
+            work.remove()
+            return json.loads((work.output / MANIFEST).read_text(encoding="utf-8"))
+        with Workers(workers) as pool:
+            mapped, skipped = _map(inputs, settings, work, pool, tolerance, progress)
+            decided = decide(mapped, settings.among_all, folder=work.path, workers=workers)
+            try:
+                _check(decided, mapped, inputs, tolerance)
+            except DataError:
+                work.remove()  # the inputs or the settings have to change, so nothing of it can be used
+                raise
+            shards = _write(mapped, decided, settings, work, pool)
+        manifest = _manifest(plan, decided, shards, skipped)
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        with written(work.result / MANIFEST) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        work.publish()
+    return manifest
+
+
+def plan_of(inputs: Sequence[Input], settings: RunSettings) -> dict[str, Any]:
+    """What decides about every byte of the result: inputs with sha256, settings, versions. No folders, no times."""
+    paths = [path for each in inputs for path in each.files] + list(settings.rules.files())
+    with ThreadPoolExecutor() as threads:
+        known = dict(zip(paths, threads.map(identity, paths), strict=True))
+    return {
+        "format": MANIFEST_FORMAT,
+        "inputs": [_input(each, known) for each in inputs],
+        "rules": _without_folders(settings.rules.to_dict()),
+        "rule_files": [_named(known[path], path.name) for path in settings.rules.files()],
+        "among_all": dataclasses.asdict(settings.among_all),
+        "shard_rows": settings.shard_rows,
+        "unit_rows": settings.unit_rows,
+        "versions": {
+            "gemma-tool-use": __version__,
+            "python": platform.python_version(),
+            "pyarrow": pa.__version__,
+            "duckdb": duckdb.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _input(each: Input, known: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
+    licence = each.source.licence
+    return {
+        "name": each.name,
+        "source": each.source.name,
+        "licence": None if licence is None else dataclasses.asdict(licence),
+        "files": [_named(known[path], path.name) for path in each.files],
+    }
+
+
+def _named(found: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**found, "file": name}
+
+
+def _without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with file names for paths, so that the same files in another folder give the same manifest."""
+    paths = {name: values[name] for name in ("quality", "tokenizer") if values.get(name)}
+    names = {name: Path(path).name for name, path in paths.items()}
+    return {**values, **names, "keep_out": [Path(path).name for path in values.get("keep_out", ())]}
+
+
+def _map(
+    inputs: Sequence[Input],
+    settings: RunSettings,
+    work: WorkFolder,
+    pool: Workers,
+    tolerance: Tolerance,
+    progress: Progress,
+) -> tuple[list[MappedUnit], list[dict[str, str]]]:
+    """Maps every unit; returns those that count, in order, and what was skipped with the reason."""
+    planned, skipped = _planned(inputs, settings, work, tolerance)
+    damaged: dict[int, str] = {}
+    kept: dict[int, int] = {}
+    stop = _Stop(settings.among_all.limit, kept)
+    jobs = (unit.job for unit in planned if not stop.reached())
+    function = map_or_name if tolerance.skip_bad_files else map_unit
+    for job, marker in pool.run(function, jobs, name=lambda job: job.name):
+        if "problem" in marker:
+            damaged[job.number] = marker["problem"]
+        else:
+            progress(marker["rows"])
+        kept[job.number] = marker.get("kept", 0)
+    used = [unit for unit in planned[: stop.units(len(planned))] if unit.job.number not in damaged]
+    skipped += [{"part": planned[number].job.name, "problem": damaged[number]} for number in sorted(damaged)]
+    for each in skipped:
+        warnings.warn(f"{each['part']} is left out: {each['problem']}", stacklevel=2)
+    return used, skipped
+
+
+def map_or_name(job: UnitJob) -> dict[str, Any]:
+    """`map_unit`, with the problem of a damaged file as a result."""
+    try:
+        return map_unit(job)
+    except (DataError, FileError) as error:
+        return {"problem": str(error).replace(str(job.unit.path), job.unit.path.name)}
+
+
+class _Stop:
+    """The fewest units from the first on that hold as many kept rows as the limit."""
+
+    def __init__(self, limit: int | None, kept: Mapping[int, int]) -> None:
+        self._limit, self._kept, self._next, self._rows = limit, kept, 0, 0
+
+    def reached(self) -> bool:
+        if self._limit is None:
+            return False
+        while self._rows < self._limit and self._next in self._kept:
+            self._rows += self._kept[self._next]
+            self._next += 1
+        return self._rows >= self._limit
+
+    def units(self, planned: int) -> int:
+        """How many units count; those after them may have been mapped while the limit was not known to be reached."""
+        return self._next if self.reached() else planned
+
+
+def _planned(
+    inputs: Sequence[Input], settings: RunSettings, work: WorkFolder, tolerance: Tolerance
+) -> tuple[list[MappedUnit], list[dict[str, str]]]:
+    """The units of all files, numbered in order, and the files that cannot be cut."""
+    planned: list[MappedUnit] = []
+    problems: list[dict[str, str]] = []
+    for number, each in enumerate(inputs):
+        task = RowTask(source=each.source.name, rules=settings.rules)
+        for path in each.files:
+            try:
+                cut = units(path, settings.unit_rows)
+            except (DataError, FileError) as error:
+                if not tolerance.skip_bad_files:
+                    raise
+                problems.append({"part": path.name, "problem": str(error).replace(str(path), path.name)})
+                continue
+            for unit in cut:
+                job = UnitJob(number=len(planned), unit=unit, task=task, folder=str(work.units))
+                planned.append(MappedUnit(job=job, input=number))
+    return planned, problems
+
+
+def _check(
+    decided: Mapping[str, Any], mapped: Sequence[MappedUnit], inputs: Sequence[Input], tolerance: Tolerance
+) -> None:
+    """Raises when the rows read cannot be trained on."""
+    location = ", ".join(each.name for each in inputs)
+    rows, bad = decided["rows_read"], sum(decided["unreadable"].values())
+    if not rows:
+        raise DataError(f"{location} holds no rows")
+    if bad > tolerance.max_bad_share * rows:
+        first = _first_bad(mapped)
+        raise DataError(
+            f"{location}: {bad} of {rows} rows cannot be read, more than the share of {tolerance.max_bad_share:g} that "
+            f"is accepted. First: {first['where']} (id {first['id']!r}): {first['reason']}: {first['detail']}. Is this "
+            "the right --source? Otherwise repair the file or raise --max-bad-share."
+        )
+    if not decided["train"] + decided["eval"]:
+        rejects = "; ".join(f"{n} x {reason}" for reason, n in counts(decided).items() if n)
+        raise DataError(
+            f"{location}: none of {rows} rows is kept ({rejects}). Loosen the rules: --max-tools-offered, "
+            "--max-tools-used, --no-single-turn, --subsets."
+        )
+
+
+def _first_bad(mapped: Sequence[MappedUnit]) -> dict[str, str]:
+    markers = (unit.job.marker() for unit in mapped)
+    return json.loads(next(marker["first_bad"] for marker in markers if marker and marker["first_bad"]))
+
+
+def _write(
+    mapped: Sequence[MappedUnit], decided: Mapping[str, Any], settings: RunSettings, work: WorkFolder, pool: Workers
+) -> list[dict[str, Any]]:
+    """Writes the shards, the rejects and the drawing; returns name, size and sha256 of each file."""
+    sides = {write.TRAIN: decided["train"], write.EVAL: decided["eval"]}
+    jobs = write.shard_jobs(
+        sides, settings.shard_rows, units=str(work.units), work=str(work.path), result=str(work.result)
+    )
+    results: dict[str, Any] = dict.fromkeys(job.name for job in jobs)
+    for job, marker in pool.run(write.write_shard, jobs, name=lambda job: f"shard {job.name}"):
+        results[job.name] = marker
+    numbers = [unit.job.number for unit in mapped]
+    rejects = write.write_rejects(
+        numbers, work.units, work.path / LATE, work.result / write.REJECTS_FILE, decided["last"]
+    )
+    with written(work.result / FUNNEL) as temporary:
+        temporary.write_text(svg(funnel(decided)), encoding="utf-8")
+    drawing = identity(work.result / FUNNEL)
+    return [*results.values(), rejects, _named(drawing, FUNNEL)]
+
+
+def _manifest(
+    plan: Mapping[str, Any],
+    decided: Mapping[str, Any],
+    files: Sequence[dict[str, Any]],
+    skipped: Sequence[dict[str, str]],
+) -> dict[str, Any]:
+    return {
+        **plan,
+        "skipped": list(skipped),
+        "rows_read": decided["rows_read"],
+        "counts": counts(decided),
+        "stages": {stage: decided[stage] for stage in ("unreadable", "rules", "among_all")},
+        "train": decided["train"],
+        "eval": decided["eval"],
+        "split": decided["split"],
+        "shortened": decided["shortened"],
+        "conversations": [row for row in files if row["file"].endswith(".parquet")],
+        "others": [row for row in files if not row["file"].endswith(".parquet")],
+    }

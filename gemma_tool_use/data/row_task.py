@@ -1,0 +1,62 @@
+"""The one pure function per row: a row of a file in, a conversation to train on or the reason against it out.
+
+    task = RowTask(source="toucan-sft", rules=RuleSettings())
+    task({"uuid": "u1", "subset_name": "irrelevant", ...}, "train.parquet row 7")
+    # Reject(id="u1", reason="subset not asked for", detail="'irrelevant'; asked for: ...", where="train.parquet row 7")
+
+The process pool, Apache Beam and `sources.load` all call it, so they cannot disagree. It is picklable and has no state
+that a row could change, so rows may be mapped in any order and any number of times.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from gemma_tool_use.conversation import Conversation
+from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.data.rules import RuleSettings, apply_rules, subset
+from gemma_tool_use.data.sources.registry import SOURCES
+from gemma_tool_use.data.sources.source import Source
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowTask:
+    """What happens to a row of one source.
+
+    Attributes:
+      source: a name of `SOURCES`.
+      rules: which conversations are kept, and how much of each.
+    """
+
+    source: str
+    rules: RuleSettings
+
+    @property
+    def definition(self) -> Source:
+        """The source itself; by name, so that the task stays small when it is sent to a process."""
+        return SOURCES[self.source]
+
+    def __call__(self, row: Mapping[str, Any], where: str) -> Conversation | Reject:
+        outcome = self.read(row, where)
+        return outcome if isinstance(outcome, Reject) else self.decide(outcome, where)
+
+    def read(self, row: Mapping[str, Any], where: str) -> Conversation | Reject:
+        """The conversation that the source makes of the row, with names a model can write, or why it cannot be read.
+
+        A row of a subset that is not wanted is left out before its JSON is parsed; two thirds of Toucan are.
+        """
+        source = self.definition
+        if source.subset is not None:
+            problem = subset(f"{source.name}/{source.subset(row)}", self.rules)
+            if problem is not None:
+                return Reject(id=_row_id(row, where), reason=problem[0], detail=problem[1], where=where)
+        return source.read(row, where)
+
+    def decide(self, conversation: Conversation, where: str) -> Conversation | Reject:
+        """The conversation as the rules leave it, or the first of them against it."""
+        outcome = apply_rules(conversation, self.rules)
+        return dataclasses.replace(outcome, where=where) if isinstance(outcome, Reject) else outcome
+
+
+def _row_id(row: Mapping[str, Any], where: str) -> str:
+    return next((row[name] for name in ("uuid", "id") if isinstance(row.get(name), str) and row[name]), where)
