@@ -128,7 +128,7 @@ def hash_text(text: str) -> int:
 
 def hash_parts(parts: Iterable[str]) -> int:
     """The hash of a list of texts: `["ab", "c"]` and `["a", "bc"]` differ."""
-    return hash_text(json.dumps(list(parts)))
+    return hash_text("".join(f"{len(part)}:{part}" for part in parts))
 
 
 @functools.lru_cache(maxsize=64)

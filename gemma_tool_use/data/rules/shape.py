@@ -6,6 +6,8 @@ Each is a pure function `(conversation, settings) -> (reason, detail) | None`; N
 import collections
 import json
 
+import orjson
+
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
 from gemma_tool_use.data.rejects import NOT_UNICODE, short
 from gemma_tool_use.data.rules import reasons
@@ -116,6 +118,11 @@ def answers(conversation: Conversation, settings: RuleSettings) -> Problem | Non
 
 def unicode_text(conversation: Conversation, settings: RuleSettings) -> Problem | None:
     """A lone surrogate, which JSON can spell as `\\ud83d`, cannot be tokenized or written to a file."""
+    try:
+        orjson.dumps(conversation)
+        return None
+    except TypeError:  # a surrogate, or a number of more than 64 bits, which is none of this rule's business
+        pass
     try:
         json.dumps(conversation_to_dict(conversation), ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
