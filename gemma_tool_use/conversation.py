@@ -135,9 +135,9 @@ def conversation_to_dict(conversation: Conversation) -> dict[str, Any]:
 def conversation_from_dict(row: Any) -> Conversation:
     """Reads the stored form, and what others write in the same layout.
 
-    Also accepted: `tools`, `messages` and `meta` as JSON strings, `arguments` as a JSON string, `content` null or a list of
-    text parts, role `developer` (read as system), `reasoning_content` for `reasoning`, a call without its `function`
-    wrapper.
+    Also accepted: `tools`, `messages` and `meta` as JSON strings, `arguments` as a JSON string, `content` null or a
+    list of text parts, role `developer` (read as system), `reasoning_content` for `reasoning`, a call without its
+    `function` wrapper.
 
     Raises:
       DataError: the first thing that does not fit, with its path (`messages[1].tool_calls[0].arguments`).
@@ -174,17 +174,20 @@ def _message_to_dict(message: Message) -> dict[str, Any]:
 def _message_from_dict(value: Any, where: str) -> Message:
     if not isinstance(value, dict):
         raise DataError(f"{where} must be an object, got {_short(value)}")
-    role = {"developer": "system"}.get(value.get("role", ""), value.get("role"))
+    role = "system" if value.get("role") == "developer" else value.get("role")
     if role not in ROLES:
         raise DataError(f"{where}.role is {_short(role)}, expected one of {', '.join(ROLES)}")
     calls = _json_list(value.get("tool_calls"), f"{where}.tool_calls")
+    name = value.get("name") if role == "tool" else None
+    if not isinstance(name, str | None):
+        raise DataError(f"{where}.name must be text, got {_short(name)}")
     try:
         return Message(
             role=cast(Role, role),
             content=_text(value.get("content"), f"{where}.content"),
             reasoning=_text(value.get("reasoning") or value.get("reasoning_content"), f"{where}.reasoning"),
             calls=tuple(_call_from_dict(call, f"{where}.tool_calls[{i}]") for i, call in enumerate(calls)),
-            name=value.get("name") if role == "tool" else None,
+            name=name,
         )
     except DataError as error:
         raise error if str(error).startswith(where) else DataError(f"{where}: {error}") from None
@@ -232,5 +235,8 @@ def _json(text: str, where: str) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested deeper than Python follows, or an integer of over 4,300 digits
+        text = f"{type(value).__name__} beyond showing"
     return text if len(text) <= 80 else text[:77] + "..."

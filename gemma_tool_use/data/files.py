@@ -1,97 +1,134 @@
-"""Reads rows from parquet and JSONL files, a few at a time, and says clearly when a file is not what it seems.
+"""Rows from parquet, JSONL and JSON array files, whole or in units, and a clear word when a file is not what it seems.
 
-for number, row in parquet_rows(Path("train.parquet"), ("uuid", "messages")): ...
-for number, line in jsonl_lines(Path("rows.jsonl.gz")): ...
+    for where, row in read_rows(Path("train.parquet"), ("uuid", "messages")): ...
+    # "train.parquet row 0", {"uuid": "u1", "messages": "[...]"}
+    for unit in units(Path("rows.jsonl"), rows_per_unit=5000):      # to be read in any order, by several processes
+        for where, row in read_unit(unit, ("messages",)): ...       # together exactly the rows of the file
+
+JSONL and JSON arrays may be gzipped (`.gz`). A row that cannot be read is a `Reject` at its place; a file that cannot
+be read further is an error. Memory is bounded whatever the file holds: see `parquet_file.py` and `json_file.py`.
 """
 
-import gzip
+import dataclasses
 import hashlib
-import json
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from gemma_tool_use.data.json_file import (
+    jsonl_lines,
+    line_cuts,
+    read_array,
+    read_lines,
+    shallow,
+    starts_with,
+    strict_json,
+)
+from gemma_tool_use.data.limits import cannot_read
+from gemma_tool_use.data.parquet_file import group_rows, parquet_columns, parquet_rows, plain_columns
+from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.errors import DataError
 
-from gemma_tool_use.errors import DataError, FileError
+__all__ = (
+    "SUFFIXES",
+    "Unit",
+    "existing",
+    "identity",
+    "jsonl_lines",
+    "parquet_columns",
+    "parquet_rows",
+    "plain_columns",
+    "read_rows",
+    "read_unit",
+    "shallow",
+    "strict_json",
+    "units",
+)
 
-BATCH_ROWS = 256
-# A line is one conversation; the longest real ones are under 1 MiB. Without a bound a binary file is one endless line.
-MAX_LINE_BYTES = 64 * 1024 * 1024
+Kind = Literal["parquet", "lines", "array"]
+Row = Mapping[str, Any] | Reject
+
+_JSON = (".jsonl", ".json", ".ndjson")
+SUFFIXES = (".parquet", *_JSON, *(f"{suffix}.gz" for suffix in _JSON))
+"""Of the files that hold rows."""
 
 
-def parquet_columns(path: Path) -> dict[str, pa.DataType]:
-    """Column names and Arrow types of a parquet file.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A part of a file that can be read by itself.
+
+    Attributes:
+      path: the file.
+      kind: how its rows are stored.
+      start: the first row of a parquet file, or the byte at which a line of JSONL starts.
+      stop: the row or byte before which it ends; None for the end of the file.
+      number: the number that `where` gives to the first line; only JSONL needs it.
+    """
+
+    path: Path
+    kind: Kind
+    start: int = 0
+    stop: int | None = None
+    number: int = 1
+
+
+def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
+    """The place and the row of each row of a file, in order; see `read_unit`."""
+    return read_unit(Unit(path=path, kind=kind_of(path)), columns, optional)
+
+
+def units(path: Path, rows_per_unit: int) -> list[Unit]:
+    """The parts of a file, in order; reading them all gives exactly what `read_rows` gives, at the same places.
+
+    A parquet file is cut between row groups, and inside those that hold more than twice `rows_per_unit`, since a cut
+    inside means that what precedes it is decoded again. JSONL is cut between lines. A gzipped file and a JSON array can
+    be read only from the start: they are one unit of any size, so hold no unit's rows together.
+
+    Raises: as `read_unit`; JSONL is read through once to find the lines.
+    """
+    kind = kind_of(path)
+    if kind == "parquet":
+        cuts = [(start, 1) for start in _row_cuts(group_rows(path), rows_per_unit)]
+    elif kind == "lines" and path.suffix != ".gz":
+        cuts = list(line_cuts(path, rows_per_unit))
+    else:
+        return [Unit(path=path, kind=kind)]
+    stops = [*(start for start, _ in cuts[1:]), None]
+    return [
+        Unit(path=path, kind=kind, start=start, stop=stop, number=number)
+        for (start, number), stop in zip(cuts, stops, strict=False)  # an empty file has no cut
+    ]
+
+
+def read_unit(unit: Unit, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
+    """The place and the row of each row of a unit.
+
+    The place is `rows.jsonl:3`, lines counted from 1, or `rows.parquet row 2`, rows counted from 0, as those of a JSON
+    array. A row of parquet has `columns` and those of `optional` that the file has; a row of JSON has whatever it has.
 
     Raises:
       FileError: the file cannot be opened.
-      DataError: it is empty, truncated or not parquet.
+      DataError: it is damaged, not what its name says, of another suffix than `SUFFIXES`, or without one of `columns`;
+        or it expands beyond measure, or has an endless line.
     """
-    with _open_parquet(path) as file:
-        return {field.name: field.type for field in file.schema_arrow}
+    form = "{}:{}" if unit.kind == "lines" else "{} row {}"
+    for number, row in _numbered(unit, columns, optional):
+        where = form.format(unit.path.name, number)
+        yield where, dataclasses.replace(row, where=where) if isinstance(row, Reject) else row
 
 
-def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
-    """Row number from 0 and `{column: text}` of each row, `BATCH_ROWS` decoded at a time.
+def kind_of(path: Path) -> Kind:
+    """How the rows of a file are stored, by its suffix and first characters.
 
     Raises:
       FileError: the file cannot be opened.
-      DataError: not a parquet file, damaged, without one of `columns`, or one of them does not hold text.
+      DataError: another suffix than `SUFFIXES`, or a content that does not fit it.
     """
-    with _open_parquet(path) as file:
-        _check_columns(path, file.schema_arrow, columns)
-        number = 0
-        try:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
-                for row in batch.to_pylist():
-                    yield number, row
-                    number += 1
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} is damaged after row {number} ({error}); fetch the file again") from None
-
-
-def jsonl_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Line number from 1 and content of each line that is not blank, without its line end and byte-order mark.
-
-    Reads `.gz` files as well. Only a newline byte ends a line, so U+2028 inside a string does not.
-
-    Raises:
-      FileError: the file cannot be opened.
-      DataError: damaged gzip data, a JSON array instead of lines, or an endless line.
-    """
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES):
-                number += 1
-                if len(line) == MAX_LINE_BYTES:
-                    raise DataError(f"{path}:{number} is longer than {MAX_LINE_BYTES} bytes; is this a JSONL file?")
-                line = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).strip()
-                if line.startswith(b"[") and number == 1:
-                    raise DataError(
-                        f"{path} starts with '[': it is a JSON array, but one JSON object per line is expected. "
-                        "`jq -c '.[]' FILE > FILE.jsonl` converts it."
-                    )
-                if line:
-                    yield number, line
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is not a whole gzip file ({error}); fetch the file again") from None
-    except OSError as error:
-        _cannot_read(path, error)
-
-
-def strict_json(text: str | bytes) -> Any:
-    """`json.loads` that also refuses NaN and Infinity, which are not JSON and which no tool could be sent.
-
-    Raises:
-      ValueError: not valid JSON, not UTF-8, or nested too deeply.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    if path.suffix == ".parquet":
+        return "parquet"
+    if not path.name.endswith(SUFFIXES):
+        raise DataError(f"{path} is none of the files that hold rows: {', '.join(SUFFIXES)}")
+    return "array" if starts_with(path) == "[" else "lines"
 
 
 def existing(location: str | Path) -> Path:
@@ -104,7 +141,7 @@ def existing(location: str | Path) -> Path:
     try:
         path.stat()
     except OSError as error:
-        _cannot_read(path, error)
+        cannot_read(path, error)
     return path
 
 
@@ -115,39 +152,27 @@ def identity(path: Path) -> dict[str, Any]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"file": str(path), "bytes": path.stat().st_size, "sha256": digest}
     except OSError as error:
-        _cannot_read(path, error)
+        cannot_read(path, error)
 
 
-def _open_parquet(path: Path) -> pq.ParquetFile:
-    try:
-        # Without pre-buffering, one row group of a 300 MB shard is decoded piece by piece instead of held whole.
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1024 * 1024)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not a whole parquet file ({error}); fetch the file again") from None
-    except OSError as error:
-        _cannot_read(path, error)
+def _numbered(unit: Unit, columns: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[int, Row]]:
+    if unit.kind == "lines":
+        return read_lines(unit.path, unit.start, unit.stop, unit.number)
+    if unit.kind == "array":
+        return read_array(unit.path)
+    return parquet_rows(unit.path, columns, optional, unit.start, unit.stop)
 
 
-def _check_columns(path: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
-    if missing := [name for name in columns if name not in schema.names]:
-        raise DataError(
-            f"{path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(schema.names)}. "
-            "Is this the right --source?"
-        )
-    for name in columns:
-        kind = schema.field(name).type
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-            raise DataError(
-                f"{path}: column {name!r} is {kind}, expected text. Store tools and messages as JSON strings: an Arrow "
-                "struct fills every absent argument with null."
-            )
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _cannot_read(path: Path, error: OSError) -> NoReturn:
-    raise FileError(f"cannot read {path}: {error.strerror or error}") from None
+def _row_cuts(groups: Sequence[int], rows_per_unit: int) -> Iterator[int]:
+    """The first row of each unit: groups of 3, 3 and 10 rows, cut for 4 rows a unit, give 0, 6, 10 and 13..."""
+    row, cut = 0, 0
+    yield cut
+    for rows in groups:
+        if row > cut and row - cut + rows > rows_per_unit:
+            cut = row
+            yield cut
+        if rows > 2 * rows_per_unit:
+            for start in range(row + rows_per_unit, row + rows, rows_per_unit):
+                cut = start
+                yield cut
+        row += rows

@@ -19,6 +19,7 @@ UNREADABLE_TOOL = "unreadable tool"
 UNPAIRED = "calls and responses do not pair up"
 NO_MESSAGES = "no messages"
 NOT_UNICODE = "text is not valid Unicode"
+ROW_TOO_LARGE = "row is too large"
 BAD_REASONS = frozenset(
     {
         BROKEN_LINE,
@@ -32,6 +33,7 @@ BAD_REASONS = frozenset(
         UNPAIRED,
         NO_MESSAGES,
         NOT_UNICODE,
+        ROW_TOO_LARGE,
     }
 )
 
@@ -61,5 +63,8 @@ class RowError(Exception):
 
 def short(value: object, limit: int = 160) -> str:
     """The `repr` of a value, cut for a message."""
-    text = repr(value[: limit + 1] if isinstance(value, str) else value)
+    try:
+        text = repr(value[: limit + 1] if isinstance(value, str | bytes) else value)
+    except (RecursionError, ValueError):  # nested deeper than Python follows, or an integer of over 4,300 digits
+        text = f"{type(value).__name__} beyond showing"
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,14 +1,18 @@
-"""Fetches the parquet shards of a dataset on the Hugging Face hub.
+"""Fetches the files of a dataset on the Hugging Face hub.
 
-    folder = fetch("Agent-Ark/Toucan-1.5M", "SFT")    # a folder of the hub's cache, holding train-*.parquet
+    files = fetch("Agent-Ark/Toucan-1.5M", ("SFT/*.parquet",))    # .../SFT/train-00000-of-00003.parquet, ...
 
 A broken download continues where it stopped. `huggingface_hub` takes HF_TOKEN, HF_ENDPOINT and HF_HOME from the
 environment when it is imported, so it is imported only here, after a command has read its settings.
 """
 
 import errno
+import fnmatch
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gemma_tool_use.data.files import SUFFIXES
 from gemma_tool_use.errors import FileError, GemmaToolUseError, HubError
 
 
@@ -18,15 +22,27 @@ def looks_like_id(location: str) -> bool:
     `"Agent-Ark/Toucan-1.5M"` may; `"./data"`, `"data/rows.parquet"` and `"rows.jsonl"` may not.
     """
     parts = location.split("/")
-    file_like = location.endswith((".parquet", ".jsonl", ".json", ".gz"))
-    return len(parts) == 2 and all(parts) and parts[0][0] not in ".~" and not file_like and not Path(location).exists()
+    like_a_name = len(parts) == 2 and all(parts) and parts[0][0] not in ".~" and not location.endswith(SUFFIXES)
+    return like_a_name and not on_disk(location)
 
 
-def fetch(dataset_id: str, folder: str) -> Path:
-    """Downloads `folder/*.parquet` of a dataset, or takes it from the cache, and returns the path of that folder.
+def on_disk(location: str) -> bool:
+    """Whether there is a file or folder of that name; False for a name that no file could have."""
+    return os.path.exists(location)  # noqa: PTH110 - pathlib raises when a name is too long
+
+
+def matching(root: Path, patterns: Sequence[str]) -> list[Path]:
+    """The files below a folder whose path from there fits a pattern, as the hub matches them: `*` goes over `/`."""
+    files: Iterable[Path] = (file for file in root.rglob("*") if file.is_file())
+    names = {file.relative_to(root).as_posix(): file for file in files}
+    return [names[name] for name in sorted(names) if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def fetch(dataset_id: str, patterns: Sequence[str]) -> list[Path]:
+    """Downloads the files of a dataset that fit a pattern, or takes them from the cache; in the order of their names.
 
     Raises:
-      HubError: no such dataset, no access, no network, or no parquet file there; with the remedy.
+      HubError: no such dataset, no access, no network, or no such file there; with the remedy.
       FileError: the cache cannot be written.
     """
     from huggingface_hub import snapshot_download
@@ -35,12 +51,16 @@ def fetch(dataset_id: str, folder: str) -> Path:
     from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
     try:
-        root = snapshot_download(dataset_id, repo_type="dataset", allow_patterns=f"{folder}/*.parquet")
+        root = snapshot_download(dataset_id, repo_type="dataset", allow_patterns=list(patterns))
     except (HTTPError, OSError, ValueError) as error:
         raise _sentence(error, dataset_id) from error
-    if not any(Path(root, folder).glob("*.parquet")):
-        raise HubError(f"the dataset {dataset_id} has no file {folder}/*.parquet; is it in another form?")
-    return Path(root, folder)
+    files = matching(Path(root), patterns)
+    if not files:
+        raise HubError(
+            f"the dataset {dataset_id} has no file {' or '.join(patterns)}; is it in another form? "
+            f"{dataset_id}:PATTERN names its files"
+        )
+    return files
 
 
 def _sentence(error: Exception, dataset_id: str) -> GemmaToolUseError:
@@ -63,5 +83,5 @@ def _sentence(error: Exception, dataset_id: str) -> GemmaToolUseError:
     first_line = next(iter(str(error).splitlines()), "")[:200]
     return HubError(
         f"{dataset_id} could not be fetched from {constants.ENDPOINT} ({type(error).__name__}: {first_line}). Check "
-        "the network and run again, the download goes on where it stopped; or give a folder with the parquet files"
+        "the network and run again, the download goes on where it stopped; or give a folder with the files"
     )

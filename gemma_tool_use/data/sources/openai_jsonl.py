@@ -1,4 +1,4 @@
-"""Reads rows in the OpenAI `messages` + `tools` form: JSONL, gzipped JSONL, and the folders `prepare` writes.
+"""Reads rows in the OpenAI `messages` + `tools` form: anybody's JSONL, and the folders `prepare` writes.
 
 One line of JSONL (the stored form of `gemma_tool_use/conversation.py`; `arguments` may be an object or a JSON string):
 
@@ -6,74 +6,83 @@ One line of JSONL (the stored form of `gemma_tool_use/conversation.py`; `argumen
      "messages": [{"role": "user", "content": "What time is it?"},
                   {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "now"}}]}]}
 
-A parquet file holds the same with `tools` and `messages` as JSON text, and optionally `id` and `source`. A row without
-an id gets `FILE:LINE`. Unlike Toucan's, these rows state their calls, so nothing is merged or paired.
+A parquet file holds the same with `tools` and `messages` as JSON text, and optionally `id`, `source` and `meta`. A row
+without an id gets its place (`rows.jsonl:3`). Unlike Toucan's, these rows state their calls, so nothing is merged.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from gemma_tool_use.conversation import Conversation, conversation_from_dict
 from gemma_tool_use.data import rejects
-from gemma_tool_use.data.files import jsonl_lines, parquet_columns, parquet_rows, strict_json
+from gemma_tool_use.data.files import strict_json
 from gemma_tool_use.data.rejects import Reject, RowError, short
+from gemma_tool_use.data.sources.names import NAMES
+from gemma_tool_use.data.sources.source import Source
 from gemma_tool_use.errors import DataError
+from gemma_tool_use.formats.json_value import check_value
 
 NAME = "openai-jsonl"
 PREPARED_FILE = "conversations.parquet"
-REQUIRED_COLUMNS = ("tools", "messages")
-OPTIONAL_COLUMNS = ("id", "source")
-
-
-def read(path: Path) -> Iterator[tuple[str, Conversation | Reject]]:
-    """The place (`rows.jsonl:3`, or `rows.parquet row 2` counted from 0) and the outcome of each row of a file."""
-    if path.suffix == ".parquet":
-        optional = [name for name in OPTIONAL_COLUMNS if name in parquet_columns(path)]
-        for number, row in parquet_rows(path, [*REQUIRED_COLUMNS, *optional]):
-            where = f"{path.name} row {number}"
-            yield where, read_row(row, where)
-        return
-    for number, line in jsonl_lines(path):
-        where = f"{path.name}:{number}"
-        yield where, read_line(line, where)
-
-
-def read_line(line: bytes, where: str) -> Conversation | Reject:
-    """One line of JSONL as a conversation, or why it cannot be read."""
-    try:
-        row = strict_json(line)
-    except ValueError as error:
-        return Reject(reason=rejects.BROKEN_LINE, detail=f"{error}: {short(line)}")
-    if not isinstance(row, dict):
-        return Reject(reason=rejects.BROKEN_LINE, detail=f"expected a JSON object: {short(line)}")
-    return read_row(row, where)
 
 
 def read_row(row: Mapping[str, Any], where: str) -> Conversation | Reject:
     """One row, its `tools` and `messages` lists or JSON text, as a conversation, or why it cannot be read."""
-    row_id = str(row.get("id") or where)
+    row_id = _text(row.get("id")) or where
     try:
         tools = _list(row.get("tools"), rejects.BROKEN_TOOLS)
         messages = _list(row.get("messages"), rejects.BROKEN_MESSAGES)
         if not messages:
             raise RowError(rejects.NO_MESSAGES, "messages is missing or empty")
-        source = str(row.get("source") or NAME)
-        return conversation_from_dict({"id": row_id, "source": source, "tools": tools, "messages": messages})
+        meta = _meta(row.get("meta"))
+        source = _text(row.get("source")) or NAME
+        conversation = conversation_from_dict(
+            {"id": row_id, "source": source, "tools": tools, "messages": messages, "meta": meta}
+        )
+        _check_arguments(conversation)
+        return conversation
     except RowError as error:
-        return Reject(id=row_id, reason=error.reason, detail=error.detail)
+        return Reject(id=row_id, reason=error.reason, detail=error.detail, where=where)
     except DataError as error:
-        return Reject(id=row_id, reason=_reason(str(error)), detail=str(error))
+        return Reject(id=row_id, reason=_reason(str(error)), detail=str(error), where=where)
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def _list(value: Any, reason: str) -> list[Any]:
-    try:
-        value = strict_json(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise RowError(reason, f"{error}: {short(value)}") from None
+    value = _json(value, reason)
     if value is not None and not isinstance(value, list):
         raise RowError(reason, f"expected a list: {short(value)}")
     return value or []
+
+
+def _meta(value: Any) -> dict[str, Any]:
+    """What else is known of the row; `names` is the map of `names.py`, and nothing else may go by that name."""
+    value = {} if value in (None, "") else _json(value, rejects.UNREADABLE_MESSAGE)
+    if not isinstance(value, dict):
+        raise RowError(rejects.UNREADABLE_MESSAGE, f"meta is not an object: {short(value)}")
+    names = value.get(NAMES, {})
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise RowError(rejects.UNREADABLE_MESSAGE, f"meta.{NAMES} is no map of names to names: {short(names)}")
+    return value
+
+
+def _json(value: Any, reason: str) -> Any:
+    try:
+        return strict_json(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise RowError(reason, f"{error}: {short(value)}") from None
+
+
+def _check_arguments(conversation: Conversation) -> None:
+    for message in conversation.messages:
+        for call in message.calls:
+            try:
+                check_value(call.arguments)
+            except DataError as error:
+                raise RowError(rejects.BROKEN_ARGUMENTS, f"{call.name}: {error}") from None
 
 
 def _reason(error: str) -> str:
@@ -85,3 +94,14 @@ def _reason(error: str) -> str:
     if ".tool_calls" in error:
         return rejects.UNREADABLE_CALL
     return rejects.UNREADABLE_MESSAGE if error.startswith("messages") else rejects.UNREADABLE_TOOL
+
+
+SOURCE = Source(
+    name=NAME,
+    help="OpenAI messages + tools, JSONL or parquet with JSON text; also the folders that prepare writes",
+    licence=None,
+    columns=("tools", "messages"),
+    optional=("id", "source", "meta"),
+    read_row=read_row,
+    recognises=lambda row: "messages" in row,
+)

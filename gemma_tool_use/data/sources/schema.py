@@ -19,10 +19,12 @@ MAX_DEPTH = 32
 """Levels of schemas inside schemas that are followed."""
 
 # Where JSON Schema has schemas inside a schema (draft 2020-12, and `definitions` and `additionalItems` of older ones).
-_ONE = frozenset(
-    ("items", "additionalProperties", "additionalItems", "contains", "not", "if", "then", "else", "propertyNames")
-    + ("unevaluatedItems", "unevaluatedProperties", "contentSchema")
-)
+_ONE = frozenset(("items", "additionalProperties", "additionalItems", "contains", "not", "if", "then", "else")) | {
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "contentSchema",
+}
 _LISTS = frozenset(("anyOf", "oneOf", "allOf", "prefixItems", "items"))
 _MAPS = frozenset(("patternProperties", "$defs", "definitions", "dependentSchemas"))
 # Keys that make an object a schema when what they hold cannot be the schema of a parameter of that name.

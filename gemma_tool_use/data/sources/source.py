@@ -13,7 +13,8 @@
     )
 
 `row` holds the columns of a parquet row or the fields of a JSON object; `where` is its place (`rows.jsonl:3`), for rows
-without an id. A reader raises nothing but is total: whatever it cannot read is a `Reject`.
+without an id. A reader raises nothing but is total: whatever it cannot read is a `Reject`. Rows are read through
+`SOURCE.read(row, where)`, which also gives every function a name that a model can be asked to write.
 """
 
 import dataclasses
@@ -22,6 +23,7 @@ from typing import Any
 
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.data.sources.names import writable_names
 
 Outcome = Conversation | Reject
 ReadRow = Callable[[Mapping[str, Any], str], Outcome]
@@ -49,7 +51,7 @@ class Source:
       read_row: the row's conversation, or why it cannot be read. Pure and picklable, so a module-level function.
       recognises: whether a row is of this form, judged by the first row of a file.
       hub_id: the dataset on the Hugging Face hub, None when it is not there.
-      hub_files: patterns of its files in that repository, as `fnmatch` reads them.
+      hub_files: patterns of its files in that repository, as `fnmatch` reads them; none for all files that hold rows.
       subset: the subset of a row without reading the rest of it; None when the source has none.
     """
 
@@ -63,3 +65,10 @@ class Source:
     hub_id: str | None = None
     hub_files: tuple[str, ...] = ()
     subset: Callable[[Mapping[str, Any]], str] | None = None
+
+    def read(self, row: Mapping[str, Any], where: str) -> Outcome:
+        """The row's conversation with writable names, or why it cannot be read, at its place. Pure and total."""
+        outcome = self.read_row(row, where)
+        if isinstance(outcome, Reject):
+            return outcome if outcome.where else dataclasses.replace(outcome, where=where)
+        return writable_names(outcome)

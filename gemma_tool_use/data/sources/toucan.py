@@ -1,63 +1,84 @@
-"""Reads the SFT configuration of Toucan-1.5M (https://huggingface.co/datasets/Agent-Ark/Toucan-1.5M, Apache-2.0).
+r"""Reads Toucan-1.5M, configuration SFT (https://huggingface.co/datasets/Agent-Ark/Toucan-1.5M).
 
-Six text columns: uuid, subset_name, question, target_tools, tools, messages. `tools` is a JSON list in OpenAI form and
+Text columns uuid, subset_name, question, target_tools, tools, messages. `tools` is a JSON list in OpenAI form and
 `messages` a JSON list with the roles of ms-swift (`data/ms_swift_format_converter.ipynb` in TheAgentArk/Toucan):
 
     [{"role": "user", "content": "What is 3 km in miles?"},
-     {"role": "tool_call", "content": "{'name': 'unit-convert', 'arguments': '{\\"value\\": 3, \\"to\\": \\"mi\\"}'}"},
+     {"role": "tool_call", "content": "{'name': 'unit-convert', 'arguments': '{\"value\": 3, \"to\": \"mi\"}'}"},
      {"role": "tool_response", "content": "1.86"},
      {"role": "assistant", "content": "About 1.86 miles."}]
 
 The content of a `tool_call` is the Python repr of a dict whose `arguments` is a JSON string; apostrophes in it flip the
 quoting, so it is neither JSON nor fit for a replacement of quotes. Text that precedes a call is an `assistant` message
 of its own. Parallel calls are K `tool_call` messages, then K `tool_response` messages in the same order, without ids.
+
+The parameters of tools stay as the MCP servers published them. Of the 6,044 tools of these servers 1 has a type that
+is not JSON Schema's and 6 have no valid schema; the rules on schemas find those at no cost for all the others.
 """
 
 import ast
 import itertools
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
+
+import orjson
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec, tool_from_dict
 from gemma_tool_use.data import rejects, rules
-from gemma_tool_use.data.files import parquet_rows, strict_json
+from gemma_tool_use.data.files import strict_json
 from gemma_tool_use.data.rejects import Reject, RowError, short
+from gemma_tool_use.data.sources.source import Licence, Source
 from gemma_tool_use.errors import DataError
+from gemma_tool_use.formats.json_value import read_json
 
 NAME = rules.TOUCAN_SFT
 HUB_ID = "Agent-Ark/Toucan-1.5M"
-HUB_FOLDER = "SFT"
-COLUMNS = ("uuid", "subset_name", "tools", "messages")
+LICENCE = Licence(name="Apache-2.0", url=f"https://huggingface.co/datasets/{HUB_ID}")
 ROLES = ("system", "user", "assistant", "tool_call", "tool_response")
 # `ast` needs several hundred bytes per element; a call of this many characters (some 60,000 tokens) trains nothing.
 MAX_CALL_CHARS = 262_144
 
-
-def read(path: Path) -> Iterator[tuple[str, Conversation | Reject]]:
-    """The place (`train.parquet row 7`, counted from 0) and the outcome of each row of a parquet file."""
-    for number, row in parquet_rows(path, COLUMNS):
-        yield f"{path.name} row {number}", read_row(row)
+# How `str` writes the dict of a call when no quote in it needs an escape.
+_HEAD, _BETWEEN, _TAIL = "{'name': '", "', 'arguments': '", "'}"
+_NOT_PLAIN = ("\\", "'", "\n", "\r", "\0")
 
 
-def read_row(row: Mapping[str, Any]) -> Conversation | Reject:
+def read_row(row: Mapping[str, Any], where: str) -> Conversation | Reject:
     """One row as a conversation, or why it cannot be read.
 
     The messages of the module docstring become `user`, `assistant` with one call, `tool` named `unit-convert`, and
     `assistant`. An assistant text directly before calls becomes the content of the message that carries them, and
-    assistant texts in a row are joined by an empty line. The source of the conversation is `toucan-sft/SUBSET`.
+    assistant texts in a row are joined by an empty line. The source of the conversation is `toucan-sft/SUBSET`, the
+    annotation stands in `meta["target_tools"]`.
     """
-    row_id = str(row.get("uuid") or "")
+    row_id = text_or(row.get("uuid"), where)
     try:
-        items = _json_list(row.get("messages"), rejects.BROKEN_MESSAGES)
+        items = json_list(row.get("messages"), rejects.BROKEN_MESSAGES)
         if not items:
             raise RowError(rejects.NO_MESSAGES, "the list of messages is empty")
-        tools = tuple(_tool(tool) for tool in _json_list(row.get("tools"), rejects.BROKEN_TOOLS))
+        tools = read_tools(row.get("tools"))
         messages = tuple(_messages(items))
     except RowError as error:
-        return Reject(id=row_id, reason=error.reason, detail=error.detail)
-    return Conversation(id=row_id, source=f"{NAME}/{row.get('subset_name') or ''}", tools=tools, messages=messages)
+        return Reject(id=row_id, reason=error.reason, detail=error.detail, where=where)
+    annotation = row.get("target_tools")
+    return Conversation(
+        id=row_id,
+        source=f"{NAME}/{subset(row)}",
+        tools=tools,
+        messages=messages,
+        meta={"target_tools": annotation} if isinstance(annotation, str) else {},
+    )
+
+
+def subset(row: Mapping[str, Any]) -> str:
+    """The `subset_name` of a row."""
+    return text_or(row.get("subset_name"), "")
+
+
+def text_or(value: Any, otherwise: str) -> str:
+    """The value when it is text and not empty."""
+    return value if isinstance(value, str) and value else otherwise
 
 
 def read_call(content: str) -> ToolCall:
@@ -66,26 +87,86 @@ def read_call(content: str) -> ToolCall:
     Raises:
       RowError: anything else, with the reason that is counted.
     """
-    if len(content) > MAX_CALL_CHARS:
-        raise RowError(rejects.UNREADABLE_CALL, f"{len(content)} characters, more than {MAX_CALL_CHARS}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # an unknown escape such as \d in hand-made rows
-            call = ast.literal_eval(content)
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
-        raise RowError(rejects.UNREADABLE_CALL, f"{type(error).__name__}: {short(content)}") from None
+    call = parse_repr(content)
     if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not call["name"]:
         raise RowError(rejects.UNREADABLE_CALL, f"expected a dict with a name: {short(content)}")
     text = call.get("arguments")
     if not isinstance(text, str):
         raise RowError(rejects.UNREADABLE_CALL, f"expected arguments as a JSON string: {short(content)}")
+    return read_arguments(call["name"], text)
+
+
+def parse_repr(content: str) -> Any:
+    """What `ast.literal_eval` gives, in a tenth of the time for the common `{'name': 'f', 'arguments': '{...}'}`.
+
+    Raises:
+      RowError: not the repr of a Python literal, or longer than `MAX_CALL_CHARS`.
+    """
+    if len(content) > MAX_CALL_CHARS:
+        raise RowError(rejects.UNREADABLE_CALL, f"{len(content)} characters, more than {MAX_CALL_CHARS}")
+    if content.startswith(_HEAD) and content.endswith(_TAIL) and content.isascii():
+        name, between, text = content[len(_HEAD) : -len(_TAIL)].partition(_BETWEEN)
+        # Without a quote or an escape inside, each literal is the text between its quotes.
+        if between and not any(char in name or char in text for char in _NOT_PLAIN):
+            return {"name": name, "arguments": text}
     try:
-        arguments = strict_json(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # an unknown escape such as \d in hand-made rows
+            return ast.literal_eval(content)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
+        raise RowError(rejects.UNREADABLE_CALL, f"{type(error).__name__}: {short(content)}") from None
+
+
+def read_arguments(name: str, text: str) -> ToolCall:
+    """The call of a function with arguments as JSON text.
+
+    Raises:
+      RowError: not strict JSON (NaN, a key twice, more than 64 levels), or no object.
+    """
+    try:
+        arguments = read_json(text)
     except ValueError as error:
-        raise RowError(rejects.BROKEN_ARGUMENTS, f"{call['name']}: {error}: {short(text)}") from None
+        raise RowError(rejects.BROKEN_ARGUMENTS, f"{name}: {error}: {short(text)}") from None
     if not isinstance(arguments, dict):
-        raise RowError(rejects.ARGUMENTS_NOT_OBJECT, f"{call['name']}: {short(text)}")
-    return ToolCall(name=call["name"], arguments=arguments)
+        raise RowError(rejects.ARGUMENTS_NOT_OBJECT, f"{name}: {short(text)}")
+    return ToolCall(name=name, arguments=arguments)
+
+
+def read_tools(text: Any) -> tuple[ToolSpec, ...]:
+    """The tools in a JSON list.
+
+    Raises:
+      RowError: not a JSON list, or one of them has no name or no schema.
+    """
+    try:
+        return tuple(tool_from_dict(tool) for tool in json_list(text, rejects.BROKEN_TOOLS, exact=True))
+    except DataError as error:
+        raise RowError(rejects.UNREADABLE_TOOL, str(error)) from None
+
+
+def json_list(text: Any, reason: str, *, exact: bool = False) -> list[Any]:
+    """A list from its JSON text. Unless `exact`, an integer of more than 64 bits may come out as a float.
+
+    Raises:
+      RowError: anything else, for `reason`.
+    """
+    if not isinstance(text, str):
+        raise RowError(reason, f"expected a JSON list: {short(text)}")
+    try:
+        value = _loads(text) if not exact else strict_json(text)
+    except ValueError as error:
+        raise RowError(reason, f"{error}: {short(text)}") from None
+    if not isinstance(value, list):
+        raise RowError(reason, f"expected a JSON list: {short(text)}")
+    return value
+
+
+def _loads(text: str) -> Any:
+    """By orjson, twice as fast; what it refuses, such as half of a surrogate pair, is left to `strict_json`."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return strict_json(text)
 
 
 def _messages(items: list[Any]) -> Iterator[Message]:
@@ -123,18 +204,15 @@ def _role_and_content(item: Any, i: int) -> tuple[str, str]:
     return role, content
 
 
-def _tool(value: Any) -> ToolSpec:
-    try:
-        return tool_from_dict(value)
-    except DataError as error:
-        raise RowError(rejects.UNREADABLE_TOOL, str(error)) from None
-
-
-def _json_list(text: Any, reason: str) -> list[Any]:
-    try:
-        value = strict_json(text) if isinstance(text, str) else None
-    except ValueError as error:
-        raise RowError(reason, f"{error}: {short(text)}") from None
-    if not isinstance(value, list):
-        raise RowError(reason, f"expected a JSON list: {short(text)}")
-    return value
+SOURCE = Source(
+    name=NAME,
+    help="Toucan-1.5M, configuration SFT: 119,287 rows of MCP servers' tools",
+    licence=LICENCE,
+    columns=("uuid", "subset_name", "tools", "messages"),
+    optional=("target_tools",),
+    read_row=read_row,
+    recognises=lambda row: {"uuid", "subset_name", "tools", "messages"} <= row.keys(),
+    hub_id=HUB_ID,
+    hub_files=("SFT/*.parquet",),
+    subset=subset,
+)

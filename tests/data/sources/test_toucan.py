@@ -9,6 +9,7 @@ import pytest
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
 from gemma_tool_use.data import rejects
+from gemma_tool_use.data.files import read_rows
 from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.data.sources import toucan
 
@@ -36,7 +37,7 @@ def call(name, arguments):
 
 
 def reason(turns, **columns):
-    outcome = toucan.read_row(row(turns, **columns))
+    outcome = toucan.SOURCE.read(row(turns, **columns), "t row 0")
     assert isinstance(outcome, Reject)
     assert outcome.id == "u1"
     assert outcome.bad
@@ -44,7 +45,7 @@ def reason(turns, **columns):
 
 
 def test_a_row_becomes_a_conversation():
-    assert toucan.read_row(row([USER, CALL, RESPONSE, ANSWER])) == Conversation(
+    assert toucan.SOURCE.read(row([USER, CALL, RESPONSE, ANSWER]), "t row 0") == Conversation(
         id="u1",
         source="toucan-sft/single-turn-original",
         tools=(
@@ -60,11 +61,14 @@ def test_a_row_becomes_a_conversation():
             Message(role="tool", content="1.86", name="unit-convert"),
             Message(role="assistant", content="About 1.86 miles."),
         ),
+        meta={"target_tools": ""},
     )
 
 
 def test_text_before_a_call_joins_the_call():
-    outcome = toucan.read_row(row([USER, {"role": "assistant", "content": "Let me see."}, CALL, RESPONSE, ANSWER]))
+    outcome = toucan.SOURCE.read(
+        row([USER, {"role": "assistant", "content": "Let me see."}, CALL, RESPONSE, ANSWER]), ""
+    )
     assert isinstance(outcome, Conversation)
     assert [message.role for message in outcome.messages] == ["user", "assistant", "tool", "assistant"]
     assert outcome.messages[1].content == "Let me see."
@@ -73,20 +77,20 @@ def test_text_before_a_call_joins_the_call():
 
 def test_parallel_calls_get_their_responses_by_position():
     messages = [USER, call("a", "{}"), call("b", "{}"), {**RESPONSE, "content": "1"}, {**RESPONSE, "content": "2"}]
-    outcome = toucan.read_row(row(messages))
+    outcome = toucan.SOURCE.read(row(messages), "t row 0")
     assert isinstance(outcome, Conversation)
     assert [c.name for c in outcome.messages[1].calls] == ["a", "b"]
     assert [(m.name, m.content) for m in outcome.messages[2:]] == [("a", "1"), ("b", "2")]
 
 
 def test_calls_one_after_the_other_stay_messages_of_their_own():
-    outcome = toucan.read_row(row([USER, CALL, RESPONSE, CALL, RESPONSE, ANSWER]))
+    outcome = toucan.SOURCE.read(row([USER, CALL, RESPONSE, CALL, RESPONSE, ANSWER]), "t row 0")
     assert isinstance(outcome, Conversation)
     assert [m.role for m in outcome.messages] == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
 
 
 def test_a_call_at_the_end_needs_no_response():
-    outcome = toucan.read_row(row([USER, CALL]))
+    outcome = toucan.SOURCE.read(row([USER, CALL]), "t row 0")
     assert isinstance(outcome, Conversation)
     assert outcome.messages[-1].calls
 
@@ -113,6 +117,9 @@ def test_the_quoting_that_repr_chooses_never_matters(arguments):
         ("{'name': 'f', 'arguments': '{\"a\": 1'}", rejects.BROKEN_ARGUMENTS),
         ("{'name': 'f', 'arguments': ''}", rejects.BROKEN_ARGUMENTS),
         ("{'name': 'f', 'arguments': '{\"a\": NaN}'}", rejects.BROKEN_ARGUMENTS),
+        ("{'name': 'f', 'arguments': '{\"a\": 1, \"a\": 2}'}", rejects.BROKEN_ARGUMENTS),
+        ("{'name': 'f', 'arguments': '{\"a\": 1e999}'}", rejects.BROKEN_ARGUMENTS),
+        ("{'name': 'f', 'arguments': '" + '{"a":' * 65 + "1" + "}" * 65 + "'}", rejects.BROKEN_ARGUMENTS),
         ("{'name': 'f', 'arguments': '[1]'}", rejects.ARGUMENTS_NOT_OBJECT),
         ("{'name': 'f', 'arguments': {'a': 1}}", rejects.UNREADABLE_CALL),
         ("{'name': 'f'}", rejects.UNREADABLE_CALL),
@@ -168,7 +175,11 @@ def test_a_tool_without_name_or_schema_is_unreadable(tool):
 def test_a_file_names_the_place_of_every_row(tmp_path: Path):
     rows = [row([USER, ANSWER]), row([])]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
-    (first, kept), (second, broken) = toucan.read(tmp_path / "train.parquet")
+    (first, kept), (second, broken) = (
+        (where, toucan.SOURCE.read(columns, where))
+        for where, columns in read_rows(tmp_path / "train.parquet", toucan.SOURCE.columns)
+        if not isinstance(columns, Reject)
+    )
     assert (first, second) == ("train.parquet row 0", "train.parquet row 1")
     assert isinstance(kept, Conversation)
     assert isinstance(broken, Reject)

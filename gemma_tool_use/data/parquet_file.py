@@ -1,0 +1,214 @@
+"""Rows of a parquet file, a few at a time, in memory that the file's author cannot choose.
+
+    for number, row in parquet_rows(Path("train.parquet"), ("uuid", "messages")): ...
+    # 0, {"uuid": "u1", "messages": "[...]"}
+
+Columns hold text, numbers or booleans, or lists of such, or lists of objects of such (`conversations`, as the Hugging
+Face hub stores `[{"from": ..., "value": ...}]`). Deeper structs are refused: Arrow fills what an object does not have
+with nulls, so an absent argument would come back as one that is null.
+
+A few hundred bytes of parquet can stand for hundreds of megabytes, in two ways. Pages that expand when decompressed
+are known by the sizes in the footer; a value that is stored once and repeated is read once (as a dictionary), and the
+expansion is counted. What a footer lies about is bounded only by the memory the process may have. No JAX.
+"""
+
+import collections
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gemma_tool_use.data.limits import MAX_ROW_BYTES, Expansion, cannot_read
+from gemma_tool_use.data.rejects import ROW_TOO_LARGE, Reject
+from gemma_tool_use.errors import DataError
+
+BATCH_ROWS = 256
+BATCH_BYTES = 8 * 1024 * 1024
+# Below this many stored bytes per row, values repeat: read as a dictionary, which for others takes 2.5 times as long.
+_REPEATS = 16
+
+
+def parquet_columns(path: Path) -> dict[str, pa.DataType]:
+    """Column names and Arrow types of a parquet file.
+
+    Raises:
+      FileError: the file cannot be opened.
+      DataError: it is empty, truncated or not parquet.
+    """
+    with _open(path) as file:
+        return {field.name: field.type for field in file.schema_arrow}
+
+
+def plain_columns(columns: Mapping[str, pa.DataType]) -> list[str]:
+    """Those of the columns that `parquet_rows` can read."""
+    return [name for name, kind in columns.items() if _is_plain(kind)]
+
+
+def group_rows(path: Path) -> list[int]:
+    """The number of rows of each row group. Raises as `parquet_columns`."""
+    with _open(path) as file:
+        return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+
+
+def parquet_rows(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = (), start: int = 0, stop: int | None = None
+) -> Iterator[tuple[int, Mapping[str, Any] | Reject]]:
+    """Number (from 0) and values of each row from `start` until before `stop`; a row over the limit is a `Reject`.
+
+    Raises:
+      FileError: the file cannot be opened.
+      DataError: not a parquet file, damaged, expanding beyond measure, without one of `columns`, or one of them holds
+        what is no text, number, or list of those.
+    """
+    with _open(path) as file:
+        wanted = _wanted(path, file.schema_arrow, columns, optional)
+        _check_sizes(path, file.metadata, wanted)
+        repeated = _repeated(file, wanted)
+    expansion = Expansion(path)
+    number = 0
+    with _open(path, repeated) as file:
+        try:
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if number + rows > start and (stop is None or number < stop):
+                    first, last = max(start - number, 0), rows if stop is None else min(stop - number, rows)
+                    yield from _group(file, group, wanted, number, (first, last), expansion)
+                number += rows
+        except pa.ArrowMemoryError as error:
+            raise DataError(f"{path} needs more memory than there is ({error}); is it what it should be?") from None
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is damaged after row {number} ({error}); fetch the file again") from None
+
+
+def _group(
+    file: pq.ParquetFile, group: int, columns: list[str], number: int, bounds: tuple[int, int], expansion: Expansion
+) -> Iterator[tuple[int, Mapping[str, Any] | Reject]]:
+    """The rows of one row group within `bounds`, numbered from `number`."""
+    start, stop = bounds
+    done = 0
+    size = _batch_rows(file.metadata.row_group(group))
+    for whole in file.iter_batches(batch_size=size, row_groups=[group], columns=columns, use_threads=False):
+        batch = whole.slice(max(start - done, 0), max(min(stop, done + len(whole)) - max(start, done), 0))
+        first = number + max(start, done)
+        sizes = _row_bytes(batch)
+        expansion.add(sum(sizes))
+        values = [_values(batch.column(name)) for name in columns]
+        for i, (length, row) in enumerate(zip(sizes, zip(*values, strict=True), strict=True)):
+            if length > MAX_ROW_BYTES:
+                yield first + i, Reject(reason=ROW_TOO_LARGE, detail=f"{length:,} bytes, more than {MAX_ROW_BYTES:,}")
+            else:
+                yield first + i, dict(zip(columns, row, strict=True))
+        done += len(whole)
+        if done >= stop:
+            return
+
+
+def _batch_rows(group: pq.RowGroupMetaData) -> int:
+    """So many rows that a batch has about `BATCH_BYTES`, as far as the footer tells."""
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)))
+
+
+def _row_bytes(batch: pa.RecordBatch) -> list[int]:
+    """About how many bytes the values of each row have."""
+    total = [0] * len(batch)
+    for column in batch.columns:
+        if isinstance(column, pa.DictionaryArray):
+            lengths = pc.binary_length(column.dictionary).take(column.indices)  # pyright: ignore[reportAttributeAccessIssue]
+        elif _is_text(column.type):
+            lengths = pc.binary_length(column)  # pyright: ignore[reportAttributeAccessIssue]
+        elif pa.types.is_nested(column.type):
+            total = [n + column.slice(i, 1).nbytes for i, n in enumerate(total)]
+            continue
+        else:
+            continue
+        total = [n + (length or 0) for n, length in zip(total, lengths.to_pylist(), strict=True)]
+    return total
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """The values of a column. Those of a dictionary are made once, however often they occur."""
+    if not isinstance(column, pa.DictionaryArray):
+        return column.to_pylist()
+    used: dict[int, Any] = {}
+    result = []
+    for i in column.indices.to_pylist():
+        if i is not None and i not in used:
+            used[i] = column.dictionary[i].as_py()
+        result.append(None if i is None else used[i])
+    return result
+
+
+def _open(path: Path, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
+    try:
+        # Without pre-buffering, one row group of a 300 MB shard is decoded piece by piece instead of held whole.
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1024 * 1024, read_dictionary=list(dictionaries))
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} is not a whole parquet file ({error}); fetch the file again") from None
+    except OSError as error:
+        cannot_read(path, error)
+
+
+def _wanted(path: Path, schema: pa.Schema, columns: Sequence[str], optional: Sequence[str]) -> list[str]:
+    """The columns to read, all of them there and of a kind that keeps what was stored."""
+    if missing := [name for name in columns if name not in schema.names]:
+        raise DataError(
+            f"{path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(schema.names)}. "
+            "Is this the right --source?"
+        )
+    wanted = [*columns, *(name for name in optional if name in schema.names and name not in columns)]
+    if twice := [name for name, n in collections.Counter(schema.names).items() if n > 1 and name in wanted]:
+        raise DataError(f"{path} has {len(twice)} columns of one name: {', '.join(twice)}")
+    for name in wanted:
+        kind = schema.field(name).type
+        if not _is_plain(kind):
+            raise DataError(
+                f"{path}: column {name!r} is {kind}, expected text, or a list of objects with text. Store tools and "
+                "messages as JSON strings: an Arrow struct fills every absent argument with null."
+            )
+    return wanted
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Text, number, boolean, null, or a list of those or of objects of those."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = kind.value_type
+        return all(_is_scalar(field.type) for field in inner) if pa.types.is_struct(inner) else _is_scalar(inner)
+    return _is_scalar(kind)
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
+    return _is_text(kind) or any(test(kind) for test in tests)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _chunks(metadata: pq.FileMetaData, wanted: Sequence[str]) -> Iterator[tuple[str, pq.ColumnChunkMetaData, int]]:
+    """The stored pieces of the wanted columns, with the rows of their group."""
+    for i, j in itertools.product(range(metadata.num_row_groups), range(metadata.num_columns)):
+        group = metadata.row_group(i)
+        chunk = group.column(j)
+        if chunk.path_in_schema.partition(".")[0] in wanted:
+            yield chunk.path_in_schema, chunk, group.num_rows
+
+
+def _check_sizes(path: Path, metadata: pq.FileMetaData, wanted: Sequence[str]) -> None:
+    for _, chunk, _ in _chunks(metadata, wanted):
+        Expansion(path, chunk.total_compressed_size).add(chunk.total_uncompressed_size)
+
+
+def _repeated(file: pq.ParquetFile, wanted: Sequence[str]) -> list[str]:
+    """The text columns whose values repeat so much that reading them as a dictionary saves memory and time."""
+    stored: dict[str, list[int]] = {}
+    for name, chunk, rows in _chunks(file.metadata, wanted):
+        if _is_text(file.schema_arrow.field(name.partition(".")[0]).type):
+            stored.setdefault(name, []).append(chunk.total_compressed_size // max(rows, 1))
+    return [name for name, sizes in stored.items() if min(sizes) < _REPEATS]
