@@ -57,14 +57,13 @@ def unlike(
     """Up to `count` tools of the pool that are unlike `tools` and each other, and foreign to the request."""
     asked = words(request)
     taken = [ToolWords.of(tool) for tool in tools]
-    names = {tool.name for tool in tools}
     found: list[ToolSpec] = []
     for attempt in range(TRIES * count if len(pool) else 0):
         tool, own = pool.entries[draws.below(len(pool), "tool", attempt)]
-        if tool.name in names or may_answer(own, asked, strict=strict) or any(alike(own, other) for other in taken):
+        # A tool is like every other one of its name.
+        if may_answer(own, asked, strict=strict) or any(alike(own, other) for other in taken):
             continue
         found.append(tool)
-        names.add(tool.name)
         taken.append(own)
         if len(found) == count:
             break

@@ -104,16 +104,14 @@ def undo_no_call(conversation: Conversation, record: Record) -> Conversation:
 
 
 def _unlike_the_called(conversation: Conversation, request: frozenset[str]) -> list[int]:
-    """Positions of the tools that may stay."""
+    """Positions of the tools that may stay; a called tool is like itself."""
     called = {call.name for message in conversation.messages for call in message.calls}
     own = [ToolWords.of(tool) for tool in conversation.tools]
     gone = [own[i] for i, tool in enumerate(conversation.tools) if tool.name in called]
     return [
         i
-        for i, tool in enumerate(conversation.tools)
-        if tool.name not in called
-        and not may_answer(own[i], request, strict=True)
-        and not any(alike(own[i], other) for other in gone)
+        for i in range(len(own))
+        if not may_answer(own[i], request, strict=True) and not any(alike(own[i], other) for other in gone)
     ]
 
 

@@ -18,23 +18,11 @@ from gemma_tool_use.data.augment import ToolPool
 
 Typed = tuple[dict, object]
 
-WORDS = (
-    "weather",
-    "stocks",
-    "hotel",
-    "translate",
-    "dice",
-    "poem",
-    "city",
-    "the",
-    "find",
-    "of",
-    "lamp",
-    "protein",
-    "chess",
-)
-sentences = st.lists(st.sampled_from(WORDS), min_size=3, max_size=8).map(" ".join)
-descriptions = sentences | texts
+WORDS = ("weather", "stocks", "hotel", "translate", "dice", "poem", "city", "lamp", "protein", "chess")
+SMALL_WORDS = ("the", "find", "of", "a", "with", "for")
+sentences = st.lists(st.sampled_from(WORDS + SMALL_WORDS), min_size=3, max_size=8).map(" ".join)
+# Mostly such that the steps do something; now and then anything at all.
+descriptions = st.sampled_from([True] * 9 + [False]).flatmap(lambda usual: sentences if usual else texts)
 
 _leaves: st.SearchStrategy[Typed] = st.one_of(
     texts.map(lambda value: ({"type": "string"}, value)),
@@ -47,12 +35,12 @@ _leaves: st.SearchStrategy[Typed] = st.one_of(
 
 @st.composite
 def _objects(draw: st.DrawFn, inner: st.SearchStrategy[Typed]) -> Typed:
-    parts = draw(st.dictionaries(keys | st.sampled_from(WORDS), inner, max_size=3))
+    parts = draw(st.dictionaries(keys | st.sampled_from(WORDS), inner, min_size=1, max_size=3))
     described = {
         name: schema | ({"description": draw(descriptions)} if draw(st.booleans()) else {})
         for name, (schema, _) in parts.items()
     }
-    given = {name: value for name, (_, value) in parts.items() if draw(st.booleans())}
+    given = {name: value for name, (_, value) in parts.items() if draw(st.sampled_from([True, True, False]))}
     schema = {"type": "object", "properties": described, "required": list(given)}
     if draw(st.booleans()):
         schema["additionalProperties"] = False
@@ -80,7 +68,7 @@ def rows(draw: st.DrawFn, *, calls: int = 2, single_turn: bool = False) -> Conve
         tools.append(ToolSpec(name=name, description=draw(descriptions), parameters=schema))
     called = draw(st.lists(st.sampled_from(names), max_size=calls))
     messages = [
-        Message(role="user", content=draw(sentences | texts)),
+        Message(role="user", content=draw(descriptions)),
         Message(
             role="assistant",
             content=draw(texts) if not called else "",

@@ -35,7 +35,10 @@ ALL = AugmentSettings(distractor_share=1, mask_share=1, shuffle_tools=True, max_
 @given(rows(), settings, st.booleans())
 def test_every_call_stays_declared_and_valid(row: Conversation, settings: AugmentSettings, no_call: bool):
     assert all_calls_fit(row)
-    assert all_calls_fit(augment(row, settings, POOL, make_no_call=no_call))
+    changed = augment(row, settings, POOL, make_no_call=no_call)
+    assert all_calls_fit(changed)
+    results = {message.name for message in changed.messages if message.role == "tool"}
+    assert results <= {tool.name for tool in changed.tools}
 
 
 @given(rows(), settings, st.booleans(), st.integers(1, 3))

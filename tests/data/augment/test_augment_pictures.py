@@ -54,6 +54,21 @@ def test_masked_names_are_new_and_the_arguments_follow():
         assert name.isidentifier() and name.isascii() and any(char.isdigit() for char in name)
 
 
+def test_a_masked_name_is_none_that_the_row_has_already():
+    (first,) = augment(OSLO, MASK, POOL).tools
+    crowded = tool("get_weather", WEATHER.description, **WEATHER.parameters["properties"], **{first.name: {}})
+    (masked,) = augment(dataclasses.replace(OSLO, tools=(crowded,)), MASK, POOL).tools
+    assert masked.name != first.name and first.name in masked.parameters["properties"]
+
+
+def test_the_results_of_masked_calls_have_their_new_names():
+    answered = dataclasses.replace(
+        OSLO, messages=(*OSLO.messages, Message(role="tool", name="get_weather", content="3"))
+    )
+    masked = augment(answered, MASK, POOL)
+    assert masked.messages[2].name == masked.messages[1].calls[0].name
+
+
 def test_a_parameter_without_a_description_keeps_its_name():
     bare = row("b", "Roll", [tool("roll", "Rolls a die well", sides={"type": "integer"})])
     assert list(augment(bare, MASK, POOL).tools[0].parameters["properties"]) == ["sides"]
@@ -152,7 +167,7 @@ def test_a_tool_for_the_same_thing_is_no_distractor():
 
 
 def test_a_row_without_a_call_gets_only_tools_without_a_word_of_its_request():
-    asks = row("n", "What should I tell my chess club about the lamp?", [DICE], answer="I cannot say.")
+    asks = row("n", "What should I tell the pawn club of brightness?", [DICE], answer="I cannot say.")
     many = [augment(dataclasses.replace(asks, id=str(i)), AugmentSettings(distractor_share=1), POOL) for i in range(30)]
     names = {tool.name for done in many for tool in done.tools}
     assert names == {"roll_dice", "get_weather", "compose_poem"}
@@ -171,6 +186,9 @@ def test_words_see_through_spelling_plural_and_topic():
     assert words("getUserWeather") == words("get_user_weather") == {"weather", "topic 0"}
     assert alike(ToolWords.of(WEATHER), ToolWords.of(tool("climate", "How warm it is")))
     assert not alike(ToolWords.of(WEATHER), ToolWords.of(DICE))
+    rename = tool("rename_avatar", "Gives another title to the likeness that players see beside their comments")
+    crop = tool("crop_avatar", "Cuts edges away until only a circle around somebody's face remains visible")
+    assert alike(ToolWords.of(rename), ToolWords.of(crop)), "one word between the names is enough"
     assert may_answer(ToolWords.of(WEATHER), words("Will there be rain in Oslo?"))
     assert not may_answer(ToolWords.of(DICE), words("Will there be rain in Oslo?"))
 
@@ -196,11 +214,18 @@ def test_shuffled_tools_are_the_same_tools():
 
 
 def test_a_row_without_its_call_says_so_and_offers_something_else():
-    both = dataclasses.replace(OSLO, tools=(WEATHER, LAMP))
+    both = dataclasses.replace(OSLO, tools=(LAMP, WEATHER))
     done = augment(both, AugmentSettings(), POOL, make_no_call=True)
     assert done.tools[0] == LAMP and len(done.tools) == 2 and WEATHER not in done.tools
     assert done.messages[-1].content in REPLIES
     assert undo(done) == (both,)
+
+
+def test_a_tool_like_the_called_one_leaves_with_it():
+    climate = tool("climate", "How warm it is and whether it rains", place=text("Where"))
+    asks = row("u", "Should I take an umbrella?", [climate, WEATHER, LAMP], OSLO.messages[1].calls[0])
+    done = augment(asks, AugmentSettings(), ToolPool(), make_no_call=True)
+    assert done.tools == (LAMP,) and undo(done) == (asks,)
 
 
 def test_a_row_from_which_no_other_tool_can_be_offered_keeps_its_call():
@@ -297,19 +322,19 @@ def test_a_copy_has_its_own_id_and_its_own_choices():
 
 def test_the_reservoir_is_the_same_for_any_order_and_any_division_of_the_work():
     tools = [tool(f"paint_{i:03}", f"Paint a wall of house {i} in the colour of a leaf") for i in range(300)]
-    other = dataclasses.replace(tools[0], description="Paint the walls of all houses in the colour of a leaf")
+    others = [dataclasses.replace(t, description=f"Brush colour on walls of {t.name} and of a leaf") for t in tools]
     one, two, joined = (Reservoir(size=20, seed=0) for _ in range(3))
-    for found in [*tools, other]:
+    for found in [*tools, *others]:
         one.add([found])
-    for found in reversed([*tools, other]):
+    for found in reversed([*tools, *others]):
         two.add([found])
-    for part in ([*tools[:100], other], tools[100:]):
+    for part in ([*tools[:100], *others[50:]], [*others[:50], *tools[100:]]):
         worker = Reservoir(size=20, seed=0)
         worker.add(part)
         joined.add(worker.tools())
     assert one.tools() == two.tools() == joined.tools()
-    assert len(one.tools()) == 20 and Reservoir(size=20, seed=1) is not one
-    assert one.tools() != tuple(tools[:20])
+    assert len(one.tools()) == 20 and one.tools() != tuple(others[:20])
+    assert {t.description for t in one.tools()} <= {t.description for t in others}, "B comes before P"
 
 
 def test_a_pool_can_be_cut_to_one_side_of_a_split():

@@ -85,6 +85,16 @@ def test_copies_fill_a_scarce_source_up_evenly():
     assert sorted(uneven[90:].tolist()) == [1] * 5 + [2] * 5 and set(uneven[:90].tolist()) == {1}
 
 
+def test_copies_of_converted_rows_stay_within_the_limit():
+    rows = keys("a", convertible=3) + keys("b", call=100)
+    settings = MixSettings(
+        weights={"a": 1, "b": 1}, max_copies=2, make_no_call=True, min_no_call_share=0.25, max_no_call_share=0.25
+    )
+    mixed = mix(rows, settings)
+    without, total = no_call_share(taken(rows, mixed))
+    assert mixed.copies.max() <= 2 and total >= 10 and abs(without - total / 4) < 1
+
+
 def test_copies_are_made_only_where_a_proportion_needs_them():
     rows = keys("big", call=90) + keys("small", call=10)
     assert mix(rows, MixSettings(weights={"big": 9, "small": 1}, max_copies=5)).copies.tolist() == [1] * 100
