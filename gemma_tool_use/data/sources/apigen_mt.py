@@ -13,7 +13,6 @@ results: an agent that may think has a place of its own for that, and no server 
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.sources import sharegpt, turns
@@ -46,8 +45,9 @@ def _without_thoughts(said: Iterator[Turn]) -> Iterator[Turn]:
             yield turn
 
 
-def _recognises(row: Any) -> bool:
-    return {"system", "tools", "conversations"} <= row.keys() and str(row["system"]).lstrip().startswith(POLICIES)
+def _recognises(row: Row) -> bool:
+    system = row.get("system")
+    return {"tools", "conversations"} <= row.keys() and isinstance(system, str) and system.startswith(POLICIES)
 
 
 SOURCE = Source(

@@ -16,7 +16,7 @@ read. The developer's turn stays as the system text, for its date is what "tomor
 FunctionGemma's template announces the functions, is left to the dialect.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from gemma_tool_use.conversation import Conversation
@@ -74,7 +74,7 @@ def _turns(items: list[Any]) -> Iterator[Turn]:
             raise RowError(rejects.UNREADABLE_MESSAGE, f"{where}.role is {short(role)}")
 
 
-def _recognises(row: Mapping[str, Any]) -> bool:
+def _recognises(row: Row) -> bool:
     return {"metadata", "tools", "messages"} <= row.keys() and row["metadata"] in ("train", "eval")
 
 

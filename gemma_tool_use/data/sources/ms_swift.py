@@ -10,7 +10,7 @@ The content of a `tool_call` is the JSON of one call or of a list of calls, with
 name of `tool_response`. Source of the form: the agent page of the documentation of modelscope/ms-swift.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from gemma_tool_use.conversation import Conversation
@@ -52,7 +52,7 @@ def _turns(items: list[Any]) -> Iterator[Turn]:
             raise RowError(rejects.UNREADABLE_MESSAGE, f"{where}.role is {short(role)}")
 
 
-def _recognises(row: Mapping[str, Any]) -> bool:
+def _recognises(row: Row) -> bool:
     messages = row.get("messages")
     roles = [item.get("role") for item in messages if isinstance(item, dict)] if isinstance(messages, list) else []
     return "tools" in row and ("tool_call" in roles or "tool_response" in roles)

@@ -39,7 +39,7 @@ def read_row(row: Mapping[str, Any], where: str) -> Conversation | Reject:
         conversation = conversation_from_dict(
             {"id": row_id, "source": source, "tools": tools, "messages": messages, "meta": meta}
         )
-        _check_arguments(conversation)
+        _check_values(conversation)
         return conversation
     except RowError as error:
         return Reject(id=row_id, reason=error.reason, detail=error.detail, where=where)
@@ -48,7 +48,9 @@ def read_row(row: Mapping[str, Any], where: str) -> Conversation | Reject:
 
 
 def _text(value: Any) -> str:
-    return str(value) if isinstance(value, str | int) else ""
+    if isinstance(value, int) and value.bit_length() <= 64:  # Python writes no integer of over 4,300 digits
+        value = str(value)
+    return value if isinstance(value, str) else ""
 
 
 def _list(value: Any, reason: str) -> list[Any]:
@@ -76,13 +78,18 @@ def _json(value: Any, reason: str) -> Any:
         raise RowError(reason, f"{error}: {short(value)}") from None
 
 
-def _check_arguments(conversation: Conversation) -> None:
-    for message in conversation.messages:
-        for call in message.calls:
-            try:
-                check_value(call.arguments)
-            except DataError as error:
-                raise RowError(rejects.BROKEN_ARGUMENTS, f"{call.name}: {error}") from None
+def _check_values(conversation: Conversation) -> None:
+    """Refuses what is no JSON, or nested too deeply to be stored, wherever a row may hold any value."""
+    values = [
+        (rejects.UNREADABLE_MESSAGE, "meta", conversation.meta),
+        *((rejects.UNREADABLE_TOOL, tool.name, tool.parameters) for tool in conversation.tools),
+        *((rejects.BROKEN_ARGUMENTS, c.name, c.arguments) for message in conversation.messages for c in message.calls),
+    ]
+    for reason, name, value in values:
+        try:
+            check_value(value)
+        except DataError as error:
+            raise RowError(reason, f"{name}: {error}") from None
 
 
 def _reason(error: str) -> str:

@@ -139,9 +139,10 @@ def _is_result(value: Any) -> bool:
     return False
 
 
-def _recognises(row: Mapping[str, Any]) -> bool:
-    turn = row["conversations"][0] if isinstance(row.get("conversations"), list) and row["conversations"] else None
-    return {"query", "calling"} <= row.keys() or (isinstance(turn, dict) and APIS in str(turn.get("value")))
+def _recognises(row: Row) -> bool:
+    turns = row.get("conversations")
+    value = turns[0].get("value") if isinstance(turns, list) and turns and isinstance(turns[0], dict) else None
+    return {"query", "calling"} <= row.keys() or (isinstance(value, str) and APIS in value)
 
 
 SOURCE = Source(

@@ -10,7 +10,7 @@ r"""Reads the ShareGPT form with tools, in which LLaMA-Factory trains and many d
 are followed by as many observations. Source of the form: the data README of hiyouga/LLaMA-Factory.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from gemma_tool_use.conversation import Conversation, ToolSpec
@@ -65,7 +65,7 @@ def _turns(system: Any, items: list[Any]) -> Iterator[Turn]:
             raise RowError(rejects.UNREADABLE_MESSAGE, f"{where} is from {short(speaker)}")
 
 
-def _recognises(row: Mapping[str, Any]) -> bool:
+def _recognises(row: Row) -> bool:
     turn = row["conversations"][0] if isinstance(row.get("conversations"), list) and row["conversations"] else None
     return "tools" in row and isinstance(turn, dict) and {"from", "value"} <= turn.keys()
 

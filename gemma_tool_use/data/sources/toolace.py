@@ -205,6 +205,11 @@ def _results(text: str, calls: list[ToolCall]) -> list[str]:
     return [text]
 
 
+def _recognises(row: Row) -> bool:
+    system = row.get("system")
+    return "conversations" in row and isinstance(system, str) and MARKER in system
+
+
 SOURCE = Source(
     name=NAME,
     help="ToolACE: the functions in the system text, calls as Python with any names",
@@ -212,7 +217,7 @@ SOURCE = Source(
     columns=("system", "conversations"),
     optional=("id",),
     read_row=read_row,
-    recognises=lambda row: "conversations" in row and MARKER in str(row.get("system")),
+    recognises=_recognises,
     hub_id="Team-ACE/ToolACE",
     hub_files=("data.json",),
 )

@@ -10,7 +10,6 @@ A reader is made of these by `reader`, so that whatever does not fit leaves it a
 import dataclasses
 import functools
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -61,19 +60,19 @@ def reader(read: Callable[[Row, str], Conversation]) -> ReadRow:
     @functools.wraps(read)
     def read_row(row: Row, where: str) -> Outcome:
         try:
-            return _storable(read(row, where))
+            return read(row, where)
         except RowError as error:
             return Reject(id=row_id(row, where), reason=error.reason, detail=error.detail, where=where)
 
     return read_row
 
 
-def row_id(row: Row, where: str, column: str = "id") -> str:
-    """The id in a column as text; the place of the row when it has none, or none that can be written."""
-    value = row.get(column)
+def row_id(row: Row, where: str) -> str:
+    """The id of a row, a text or a whole number, as text; its place when it has none."""
+    value = row.get("id")
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= 64:
         return str(value)
-    return value if isinstance(value, str) and value and _is_unicode(value) else where
+    return value if isinstance(value, str) and value else where
 
 
 def read_text(value: Any, what: str, reason: str = rejects.UNREADABLE_MESSAGE) -> str:
@@ -233,24 +232,3 @@ def _calls(turns: Iterable[Turn]) -> Iterator[ToolCall]:
 
 def _joined(turns: Iterable[Turn]) -> str:
     return "\n\n".join(turn.text for turn in turns)
-
-
-def _storable(conversation: Conversation) -> Conversation:
-    """The conversation, once all of it is known to be JSON in valid Unicode: a lone surrogate cannot be written."""
-    parts = [
-        [conversation.id, conversation.source, conversation.meta],
-        *([tool.name, tool.description, tool.parameters] for tool in conversation.tools),
-        *([message.content, message.reasoning, message.name] for message in conversation.messages),
-        *([call.name, call.arguments] for message in conversation.messages for call in message.calls),
-    ]
-    if not _is_unicode(json.dumps(parts, ensure_ascii=False, allow_nan=False)):
-        raise RowError(rejects.NOT_UNICODE, "a text holds half of a surrogate pair")
-    return conversation
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -73,7 +73,7 @@ def _answer(text: str) -> Iterator[Turn]:
         yield from turns.read_calls(calls, "call")
 
 
-def _recognises(row: Mapping[str, Any]) -> bool:
+def _recognises(row: Row) -> bool:
     """The preferences by their columns; the others by `required` beside the parameters of a bare tool."""
     tools = row.get("tools")
     if not isinstance(tools, list) or not isinstance(row.get("messages"), list):
