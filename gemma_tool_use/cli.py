@@ -29,6 +29,8 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "doctor": Command("gemma_tool_use.doctor", "check versions, device, memory, disk and tokens of this machine"),
     "prepare": Command("gemma_tool_use.data.prepare", "turn dataset files into filtered conversations"),
+    "analyze": Command("gemma_tool_use.data.analyze", "count what conversations hold: a CSV, plots and one HTML page"),
+    "check": Command("gemma_tool_use.data.check", "name every fault of a file of conversations, with line and remedy"),
     "synthesize": Command("gemma_tool_use.data.synthesize", "write made-up tool-calling conversations"),
     "show": Command("gemma_tool_use.show", "print conversations token by token, trained tokens coloured"),
     "train": Command("gemma_tool_use.training.train_gemma3_270m_tool_calling", "teach Gemma 3 to call tools with LoRA"),

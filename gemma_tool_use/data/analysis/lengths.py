@@ -1,7 +1,7 @@
 """How many tokens a conversation has in each dialect, and how many it would have if cut after its first call.
 
 row_lengths(conversation, {"hermes": get_dialect("hermes")}, tokenizer)
-# {"hermes": RowLength(tokens=412, first_call=97, trained=21)}
+# {"hermes": RowLength(tokens=412, first_call=97, trained=21, first_call_trained=12)}
 """
 
 import dataclasses
@@ -25,11 +25,13 @@ class RowLength:
       first_call: of the conversation up to and including its first assistant message with calls; of the whole when
         there is none.
       trained: how many of `tokens` contribute to the loss.
+      first_call_trained: how many of `first_call` do.
     """
 
     tokens: int
     first_call: int
     trained: int
+    first_call_trained: int
 
 
 def row_lengths(
@@ -58,5 +60,11 @@ def row_length(conversation: Conversation, dialect: Dialect, tokenizer: Tokenize
     # Each reply is one run of trained tokens, and by the dialects' prefix law the tokens up to the end of a reply are
     # those of the conversation that ends there; encoding the cut conversation again would cost as much again.
     ends = np.flatnonzero(encoded.loss_mask & ~np.append(encoded.loss_mask[1:], False)) + 1
-    first_call = tokens if calling is None else int(ends[calling])
-    return RowLength(tokens=tokens, first_call=first_call, trained=int(encoded.loss_mask[1:].sum()))
+    # A mask with another number of runs is wrong altogether; then nothing is cut, and `trained` shows it.
+    first_call = tokens if calling is None or len(ends) != len(replies) else int(ends[calling])
+    return RowLength(
+        tokens=tokens,
+        first_call=first_call,
+        trained=int(encoded.loss_mask[1:].sum()),
+        first_call_trained=int(encoded.loss_mask[1:first_call].sum()),
+    )

@@ -17,7 +17,7 @@ from gemma_tool_use.data.analysis import tables
 from gemma_tool_use.data.analysis.plots import Plot, plots
 from gemma_tool_use.data.analysis.samples import Sample
 from gemma_tool_use.data.analysis.statistics import Statistics
-from gemma_tool_use.data.analysis.tables import Table
+from gemma_tool_use.data.analysis.table_parts import Table
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
@@ -85,8 +85,26 @@ def _samples(statistics: Statistics) -> list[tuple[str, list[Sample]]]:
 
 
 def _sections(statistics: Statistics, pictures: dict[str, Plot]) -> list[Section]:
-    rows = f"{statistics.rows:,} rows"
-    measured = f"{statistics.measured:,} of {rows}"
+    return [
+        *_made_of(statistics, pictures),
+        *_lengths(statistics, pictures),
+        Section("duplicates", "Duplicates", tables=[tables.duplicates(statistics)]),
+        Section("languages", "Languages", tables=[tables.languages(statistics)]),
+        Section(
+            "types", "Argument types", tables=[tables.argument_types(statistics), tables.parameter_types(statistics)]
+        ),
+        Section("names", "Most frequent tools", tables=[tables.called(statistics), tables.offered(statistics)]),
+        Section(
+            "faults",
+            "Faults",
+            f"Rows with at least one such fault, of {statistics.rows:,} rows; gemma-tool-use check names each with its "
+            "place and remedy.",
+            tables=[tables.faults(statistics)],
+        ),
+    ]
+
+
+def _made_of(statistics: Statistics, pictures: dict[str, Plot]) -> list[Section]:
     return [
         Section("read", "Rows read", tables=[tables.outcomes(statistics)]),
         Section("subsets", "Subsets", tables=[tables.subsets(statistics)]),
@@ -104,6 +122,12 @@ def _sections(statistics: Statistics, pictures: dict[str, Plot]) -> list[Section
             plots=[pictures["tools_offered"], pictures["used_x_offered"]],
         ),
         Section("grid", "Used x offered", tables=tables.grids(statistics), folded=tables.subset_grids(statistics)),
+    ]
+
+
+def _lengths(statistics: Statistics, pictures: dict[str, Plot]) -> list[Section]:
+    measured = f"{statistics.measured:,} of {statistics.rows:,} rows"
+    return [
         Section(
             "lengths",
             "Token lengths",
@@ -117,19 +141,5 @@ def _sections(statistics: Statistics, pictures: dict[str, Plot]) -> list[Section
             "What each length limit loses",
             f"Rows longer than the limit, of {measured}, in percent of those the dialect can write.",
             tables=[tables.limits(statistics, first_call=False), tables.limits(statistics, first_call=True)],
-        ),
-        Section("duplicates", "Duplicates", tables=[tables.duplicates(statistics)]),
-        Section("languages", "Languages", tables=[tables.languages(statistics)]),
-        Section(
-            "types",
-            "Argument types",
-            tables=[tables.argument_types(statistics), tables.parameter_types(statistics)],
-        ),
-        Section("names", "Most frequent tools", tables=[tables.called(statistics), tables.offered(statistics)]),
-        Section(
-            "faults",
-            "Faults",
-            f"Rows with at least one such fault, of {rows}; `gemma-tool-use check` names each with place and remedy.",
-            tables=[tables.faults(statistics)],
         ),
     ]

@@ -80,7 +80,7 @@ def _draw(paint: Callable[[Axes], None], height: float = HEIGHT) -> str:
     style: dict[Any, Any] = {
         "svg.hashsalt": "gemma-tool-use",
         "svg.fonttype": "none",
-        "font.size": 9.5,
+        "font.size": 10,
         "font.family": "sans-serif",
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -113,13 +113,15 @@ def _bars(ax: Axes, counts: "collections.Counter[int]", label: str) -> None:
         heights[-1] += sum(n for value, n in counts.items() if value > values[-1])
         names[-1] += "+"
     bars = ax.bar(names, [100 * height / total for height in heights], color=_ACCENT)
-    ax.bar_label(
-        bars, [f"{100 * height / total:.0f}" if height else "" for height in heights], fontsize=8.5, color=_INK
-    )
+    ax.bar_label(bars, [_percent(height, total) for height in heights], fontsize=9, color=_INK)
     ax.set_xlim(-0.7, max(len(names), MOST_BARS // 2) - 0.3)
     ax.grid(axis="x", visible=False)
     ax.set_xlabel(label)
     ax.set_ylabel("% of rows")
+
+
+def _percent(n: int, total: int) -> str:
+    return "" if not n else "<1" if n / total < 0.005 else f"{100 * n / total:.0f}"
 
 
 def _heat(ax: Axes, counts: "collections.Counter[tuple[int, int]]") -> None:
@@ -132,8 +134,15 @@ def _heat(ax: Axes, counts: "collections.Counter[tuple[int, int]]") -> None:
         for offered, share in enumerate(line):
             ax.add_patch(Rectangle((offered - 0.5, used - 0.5), 1, 1, color=_ACCENT, alpha=0.85 * share / most, lw=0))
             if share:
-                text = "<1" if share < 0.5 else f"{share:.0f}"
-                ax.text(offered, used, text, ha="center", va="center", fontsize=8.5, color=_INK)
+                ax.text(
+                    offered,
+                    used,
+                    "<1" if share < 0.5 else f"{share:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=9,
+                    color=_INK,
+                )
     ax.set(xlim=(-0.5, GRID_OFFERED + 0.5), ylim=(-0.5, GRID_USED + 0.5), xlabel="tools offered", ylabel="tools used")
     ax.set_xticks(range(GRID_OFFERED + 1), [*map(str, range(GRID_OFFERED)), f"{GRID_OFFERED}+"])
     ax.set_yticks(range(GRID_USED + 1), [*map(str, range(GRID_USED)), f"{GRID_USED}+"])
@@ -148,4 +157,4 @@ def _fits(ax: Axes, histograms: Mapping[str, Histogram]) -> None:
         ax.plot(range(len(LIMITS)), shares, color=colour, lw=1.6, marker=".", label=name)
     ax.set_xticks(range(len(LIMITS)), [str(n) if n < 1024 else f"{n // 1024}k" for n in LIMITS])
     ax.set(ylim=(0, 103), xlabel="tokens", ylabel="% of rows that fit")
-    ax.figure.legend(loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)  # pyright: ignore[reportAttributeAccessIssue]
+    ax.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)  # pyright: ignore[reportAttributeAccessIssue]

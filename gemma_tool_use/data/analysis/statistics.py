@@ -31,9 +31,9 @@ MOST_COUNTED = 100
 """Turns and tools of a row are counted exactly up to this many; more count as this many."""
 
 DUPLICATE_KINDS: Mapping[str, str] = {
-    "row": "the same tools and messages",
-    "question and tools": "the same questions (all user messages, without case, spacing, punctuation) and tools",
-    "question": "the same questions, whatever the tools",
+    "row": "same tools and messages",
+    "question and tools": "same questions and tools",
+    "question": "same questions",
 }
 
 

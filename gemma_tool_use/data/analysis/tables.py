@@ -5,52 +5,26 @@ turns(statistics).rows[0]     # Line("1", (Cell("rows", 299, "299"), Cell("share
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gemma_tool_use.data.analysis.faults import REMEDIES
 from gemma_tool_use.data.analysis.statistics import DUPLICATE_KINDS, Shape, Statistics
 from gemma_tool_use.data.analysis.table import MOST_OFFERED, MOST_USED, grid, marginal, number, passing
+from gemma_tool_use.data.analysis.table_parts import (
+    MOST_LINES,
+    Cell,
+    Line,
+    Table,
+    by_count,
+    count_and_share,
+    count_lines,
+    most_frequent,
+    share_cell,
+    share_of,
+)
 
 LIMITS = (256, 512, 768, 1024, 1536, 2048, 4096, 8192, 16384)
-MOST_LINES = 15
 GRID_USED, GRID_OFFERED = 5, 10
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """A number: its column, its exact value, how it is written, and a bar of that share of the cell."""
-
-    column: str
-    value: float
-    text: str
-    bar: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """One row of a table: what it is about, its numbers, and a remark."""
-
-    label: str
-    cells: Sequence[Cell]
-    remark: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table. `caption` says what is counted and of how many; `heat` colours cells instead of drawing bars."""
-
-    name: str
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Line]
-    heat: bool = False
-    remark: bool = False
-
-    @property
-    def wide(self) -> bool:
-        """Whether it needs the whole width of the page."""
-        return len(self.head) > 4 or self.remark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,20 +40,24 @@ class Tile:
 def tiles(statistics: Statistics, dialect: str) -> list[Tile]:
     """The overview."""
     shapes, rows = statistics.shapes_of(None), statistics.rows
+    single = marginal(shapes, "turns")[1]
     calling = passing(shapes, "used", used=range(1, 1000), offered=range(1000))
     simple = passing(shapes, "used", used=range(MOST_USED + 1), offered=range(MOST_OFFERED + 1), single_turn=True)
     result = [
         Tile("rows-read", statistics.rows_read, "rows read", "of the files below"),
-        Tile("rows", rows, "conversations counted", _of(rows, statistics.rows_read, "rows read")),
+        Tile("rows", rows, "conversations counted", share_of(rows, statistics.rows_read, "rows read")),
         Tile(
-            "single-turn", marginal(shapes, "turns")[1], "single-turn", _of(marginal(shapes, "turns")[1], rows, "rows")
+            "single-turn",
+            single,
+            "single-turn",
+            share_of(single, rows, "rows"),
         ),
-        Tile("calling", calling, "with a call", _of(calling, rows, "rows")),
+        Tile("calling", calling, "with a call", share_of(calling, rows, "rows")),
         Tile(
             "project-filter",
             simple,
             f"single-turn, ≤ {MOST_USED} tools used, ≤ {MOST_OFFERED} offered",
-            _of(simple, rows, "rows"),
+            share_of(simple, rows, "rows"),
         ),
     ]
     if lengths := statistics.lengths.get(dialect):
@@ -90,12 +68,12 @@ def tiles(statistics: Statistics, dialect: str) -> list[Tile]:
 
 
 def outcomes(statistics: Statistics) -> Table:
-    counts = {"counted": statistics.rows, **dict(_by_count(statistics.rejects))}
+    counts = {"counted": statistics.rows, **dict(by_count(statistics.rejects))}
     remarks = {reason: text[:200] for reason, text in statistics.first_reject.items()}
     caption = f"Of {statistics.rows_read:,} rows read; a row that is not counted is in no other table."
     lines = [
         dataclasses.replace(line, remark=remarks.get(line.label, ""))
-        for line in _lines(counts.items(), statistics.rows_read)
+        for line in count_lines(counts.items(), statistics.rows_read)
     ]
     return Table("outcomes", caption, ("outcome", "rows", "share", "first"), lines, remark=True)
 
@@ -107,9 +85,9 @@ def subsets(statistics: Statistics) -> Table:
         simple = passing(shapes, "used", used=range(MOST_USED + 1), offered=range(MOST_OFFERED + 1), single_turn=True)
         calling = passing(shapes, "used", used=range(1, 1000), offered=range(1000))
         single = marginal(shapes, "turns")[1]
-        cells = [*_count_and_share(total, statistics.rows)]
+        cells = [*count_and_share(total, statistics.rows)]
         cells += [
-            _share(column, n, total)
+            share_cell(column, n, total)
             for column, n in (("single-turn", single), ("calling", calling), ("simple", simple))
         ]
         lines.append(Line(name, cells))
@@ -128,7 +106,7 @@ def turns(statistics: Statistics) -> Table:
 def roles(statistics: Statistics) -> Table:
     total = statistics.roles.total()
     caption = f"Messages by role, of {total:,}."
-    return Table("roles", caption, ("role", "messages", "share"), _lines(_by_count(statistics.roles), total))
+    return Table("roles", caption, ("role", "messages", "share"), count_lines(by_count(statistics.roles), total))
 
 
 def tool_counts(statistics: Statistics) -> list[Table]:
@@ -191,7 +169,7 @@ def lengths(statistics: Statistics) -> Table:
         for column, share in (("first median", 0.5), ("first p90", 0.9)):
             value = item.first_call.quantile(share)
             cells.append(Cell(column, value, f"{value:,}"))
-        cells.append(_share("trained", item.trained, item.whole.total))
+        cells.append(share_cell("trained", item.trained, item.whole.total))
         cells.append(Cell("not writable", item.not_writable, f"{item.not_writable:,}"))
         lines.append(Line(name, cells))
     head = [
@@ -217,7 +195,7 @@ def limits(statistics: Statistics, *, first_call: bool) -> Table:
     lines = []
     for name, item in statistics.lengths.items():
         histogram = item.first_call if first_call else item.whole
-        cells = [_share(str(limit), histogram.over(limit), histogram.count, bar=True) for limit in LIMITS]
+        cells = [share_cell(str(limit), histogram.over(limit), histogram.count, bar=True) for limit in LIMITS]
         lines.append(Line(name, cells))
     caption = "Cut after the first call." if first_call else "Whole rows."
     head = ["dialect", *(f"{limit:,}" for limit in LIMITS)]
@@ -225,13 +203,17 @@ def limits(statistics: Statistics, *, first_call: bool) -> Table:
 
 
 def duplicates(statistics: Statistics) -> Table:
+    caption = (
+        f"Of {statistics.rows:,} rows, compared by 64-bit hashes. Questions: all user messages of a row, without case, "
+        "spacing and punctuation around words. Tools: names and parameters. Extra: rows beyond the first of their kind."
+    )
     lines = []
     for kind, what in DUPLICATE_KINDS.items():
         found = statistics.duplicates(kind)
         cells = [Cell(field, value, f"{value:,}") for field, value in found._asdict().items()]
-        lines.append(Line(what, [*cells, _share("share", found.extra, statistics.rows)]))
-    head = ("rows with", "different", "occurring repeatedly", "rows beyond the first", "of all")
-    return Table("duplicates", f"Of {statistics.rows:,} rows, compared by 64-bit hashes.", head, lines)
+        lines.append(Line(what, [*cells, share_cell("share", found.extra, statistics.rows)]))
+    head = ("rows with the", "different", "repeated", "extra", "of all")
+    return Table("duplicates", caption, head, lines)
 
 
 def languages(statistics: Statistics) -> Table:
@@ -239,39 +221,39 @@ def languages(statistics: Statistics) -> Table:
     caption = (
         f"Language of the first question as py3langid judges it, of {statistics.rows:,} rows; short ones are guesses."
     )
-    return _most_frequent("languages", caption, "language", "rows", _by_count(names), statistics.rows)
+    return most_frequent("languages", caption, "language", "rows", by_count(names), statistics.rows)
 
 
 def argument_types(statistics: Statistics) -> Table:
     total = statistics.argument_types.total()
     caption = f"JSON type of the arguments in calls, of {total:,} arguments."
     head = ("type", "arguments", "share")
-    return Table("argument-types", caption, head, _lines(_by_count(statistics.argument_types), total))
+    return Table("argument-types", caption, head, count_lines(by_count(statistics.argument_types), total))
 
 
 def parameter_types(statistics: Statistics) -> Table:
     total = statistics.parameter_types.total()
     caption = f"Declared type of the parameters of offered tools, counted in each row, of {total:,} parameters."
-    items = _by_count(statistics.parameter_types)
-    return _most_frequent("parameter-types", caption, "type", "parameters", items, total)
+    items = by_count(statistics.parameter_types)
+    return most_frequent("parameter-types", caption, "type", "parameters", items, total)
 
 
 def called(statistics: Statistics) -> Table:
     counter = statistics.called
     caption = f"Calls by tool, of {counter.total:,} calls of {_different(counter)} tools."
-    return _most_frequent("called", caption, "tool", "calls", counter.top(MOST_LINES + 1), counter.total)
+    return most_frequent("called", caption, "tool", "calls", counter.top(MOST_LINES + 1), counter.total)
 
 
 def offered(statistics: Statistics) -> Table:
     counter = statistics.offered
     caption = f"Rows that offer the tool, of {statistics.rows:,} rows; {_different(counter)} tools in all."
     items = counter.top(MOST_LINES)
-    return Table("offered-names", caption, ("tool", "rows", "share"), _lines(items, statistics.rows))
+    return Table("offered-names", caption, ("tool", "rows", "share"), count_lines(items, statistics.rows))
 
 
 def faults(statistics: Statistics) -> Table:
-    items = _by_count({kind: statistics.faults[kind] for kind in statistics.faults})
-    lines = [dataclasses.replace(line, remark=REMEDIES[line.label]) for line in _lines(items, statistics.rows)]
+    items = by_count({kind: statistics.faults[kind] for kind in statistics.faults})
+    lines = [dataclasses.replace(line, remark=REMEDIES[line.label]) for line in count_lines(items, statistics.rows)]
     caption = "None found." if not lines else "A row may have several."
     return Table("faults", caption, ("fault", "rows", "share", "remedy"), lines, remark=True)
 
@@ -287,17 +269,7 @@ def _annotated(statistics: Statistics) -> bool:
 def _numbers(statistics: Statistics, field: str, name: str, what: str) -> Table:
     counts = marginal(statistics.shapes_of(None), field)
     items = [(number(value), n) for value, n in sorted(counts.items())]
-    return _most_frequent(name, f"Rows by {what}, of {counts.total():,}.", what, "rows", items, counts.total())
-
-
-def _most_frequent(
-    name: str, caption: str, what: str, unit: str, items: Sequence[tuple[str, int]], total: int
-) -> Table:
-    """The first lines, and one for all the others, so that the table adds up to `total`."""
-    shown = list(items) if len(items) <= MOST_LINES else list(items[: MOST_LINES - 1])
-    if rest := total - sum(n for _, n in shown):
-        shown.append(("all others", rest))
-    return Table(name, caption, (what, unit, "share"), _lines(shown, total))
+    return most_frequent(name, f"Rows by {what}, of {counts.total():,}.", what, "rows", items, counts.total())
 
 
 def _grid(name: str, what: str, shapes: "collections.Counter[Shape]", field: str) -> Table:
@@ -316,32 +288,3 @@ def _grid(name: str, what: str, shapes: "collections.Counter[Shape]", field: str
     return Table(
         name, f"Rows by tools used (down) and offered (across): {what}, of {total:,} rows.", head, lines, heat=True
     )
-
-
-def _by_count(counts: "collections.Counter[str] | dict[str, int]") -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _lines(items: Iterable[tuple[str, int]], total: int) -> list[Line]:
-    return [Line(label, _count_and_share(n, total)) for label, n in items]
-
-
-def _count_and_share(n: int, total: int) -> list[Cell]:
-    return [Cell("rows", n, f"{n:,}"), _share("share", n, total, bar=True)]
-
-
-def _share(column: str, n: int, total: int, *, bar: bool = False) -> Cell:
-    share = n / total if total else 0.0
-    return Cell(column, n, _percent(n, total), bar=share if bar else None)
-
-
-def _percent(n: int, total: int) -> str:
-    """`0.0 %` and `100.0 %` are written only when they are exact."""
-    share = 100 * n / total if total else 0.0
-    if 0 < share < 0.05:
-        return "< 0.1 %"
-    return "> 99.9 %" if 99.95 <= share < 100 else f"{share:.1f} %"
-
-
-def _of(n: int, total: int, what: str) -> str:
-    return f"{_percent(n, total)} of {total:,} {what}"
