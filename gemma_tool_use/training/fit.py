@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import math
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from flax import nnx
 from tunix.sft import metrics_logger, peft_trainer
 
 from gemma_tool_use.data.pipeline import batches, eval_batches, steps_per_epoch
-from gemma_tool_use.data.rows import RowSequence, row_sizes
+from gemma_tool_use.data.rows import Element, RowSequence, row_sizes
 from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import get_dialect
@@ -219,7 +220,7 @@ def _length(rows: RowSequence) -> int:
     return -(-int(row_sizes(rows).lengths.max()) // 32) * 32
 
 
-def _eval_batches(config: TrainConfig, prepared: Prepared, row_multiple: int) -> list[dict[str, np.ndarray]]:
+def _eval_batches(config: TrainConfig, prepared: Prepared, row_multiple: int) -> "_EvalBatches | list[Any]":
     if not len(prepared.rows.held_out):
         return []
     elements = eval_batches(
@@ -229,4 +230,18 @@ def _eval_batches(config: TrainConfig, prepared: Prepared, row_multiple: int) ->
         pad_id=prepared.tokenizer.pad_id,
         row_multiple=row_multiple,
     )
-    return [{name: element[name] for name in ("tokens", "loss_mask", "normalizer")} for element in elements]
+    return _EvalBatches(elements, steps_per_epoch(len(prepared.rows.held_out), batch_size=config.batch_size))
+
+
+class _EvalBatches:
+    """The batches of the held-out rows, made anew for each evaluation, so that they need not fit into memory."""
+
+    def __init__(self, elements: Iterable[Element], count: int) -> None:
+        self._elements, self._count = elements, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Element]:
+        for element in self._elements:
+            yield {name: element[name] for name in ("tokens", "loss_mask", "normalizer")}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tunix.sft import hooks
@@ -44,6 +44,14 @@ class StopRequest:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
         print("\nstopping after this step and saving a checkpoint; once more stops at once", file=sys.stderr)
+
+
+class HeldOut(Protocol):
+    """The batches of an evaluation; may be iterated any number of times."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]: ...
 
 
 class BatchFeed:
@@ -133,7 +141,7 @@ class ProgressHooks(hooks.TrainingHooks):
         steps: int,
         log_every: int,
         row_ids: Sequence[str],
-        held_out: Sequence[dict[str, np.ndarray]],
+        held_out: HeldOut,
     ) -> None:
         self._feed, self._log, self._steps, self._log_every, self._row_ids = feed, log, steps, log_every, row_ids
         self._held_out = held_out

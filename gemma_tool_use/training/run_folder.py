@@ -89,6 +89,18 @@ class RunFolder:
     def read_run(self) -> dict[str, Any]:
         return json.loads(self.run_json.read_text())
 
+    def check_same_data(self, fingerprint: str) -> None:
+        """
+        Raises:
+          ConfigError: the run that is continued was started on other rows.
+        """
+        before = self.read_run().get("data", {}).get("fingerprint")
+        if before != fingerprint:
+            raise ConfigError(
+                f"--resume continues the same run, but the rows are others than those of {self.path} (sha256 "
+                f"{fingerprint}, in run.json {before}). Give the same rows, or start a new run"
+            )
+
     def drop_metrics_after(self, step: int) -> None:
         """Drops lines of steps that a resumed run takes again."""
         if self.metrics.exists():

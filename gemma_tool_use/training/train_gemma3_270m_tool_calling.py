@@ -62,6 +62,8 @@ def _train(config: TrainConfig, settings: Settings, folder: "RunFolder") -> int:
     token = settings.hf_token.reveal() if settings.hf_token else None
     tokens = Path(config.cache_dir).expanduser().absolute() if config.cache_dir else settings.cache_dir / "tokens"
     prepared = prepare(config, resolve(config.model, cache_dir=settings.cache_dir, token=token), cache=tokens)
+    if config.resume:
+        folder.check_same_data(prepared.rows.fingerprint)
     print_start(config, prepared, console)
     record = Record(config, prepared, folder)
     comparison = _comparison(config, prepared) if config.compare_requests else None

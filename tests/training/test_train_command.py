@@ -146,6 +146,17 @@ def test_resume_refuses_other_settings_by_name(home, finished, capsys):
     assert "--rank was 2, is 4" in capsys.readouterr().err
 
 
+def test_resume_refuses_other_rows(home, finished, capsys):
+    text = (home / "rows.jsonl").read_text()
+    (home / "rows.jsonl").write_text("\n".join(text.splitlines()[1:]))
+    try:
+        assert run(command.main, flags(home, "whole", "--resume")) == EXIT_MISTAKE
+    finally:
+        (home / "rows.jsonl").write_text(text)
+    assert "the rows are others than those of" in capsys.readouterr().err
+    assert json.loads((finished / "run.json").read_text())["status"] == "finished"
+
+
 def test_resume_needs_a_run(home, capsys):
     assert run(command.main, flags(home, "nothing", "--resume")) == EXIT_MISTAKE
     assert "holds no run" in capsys.readouterr().err
