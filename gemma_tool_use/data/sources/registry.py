@@ -12,6 +12,7 @@ from types import MappingProxyType
 from gemma_tool_use.data.sources import (
     apigen_mt,
     glaive,
+    hermes,
     mobile_actions,
     ms_swift,
     openai_jsonl,
@@ -19,7 +20,9 @@ from gemma_tool_use.data.sources import (
     sharegpt,
     toolace,
     toucan,
+    toucan_teacher,
     when2call,
+    xlam,
 )
 from gemma_tool_use.data.sources.source import Source
 from gemma_tool_use.errors import ConfigError
@@ -29,6 +32,11 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         source.name: source
         for source in (
             toucan.SOURCE,
+            toucan_teacher.KIMI_K2,
+            toucan_teacher.OSS,
+            toucan_teacher.QWEN3,
+            hermes.SOURCE,
+            xlam.SOURCE,
             glaive.SOURCE,
             toolace.SOURCE,
             mobile_actions.SOURCE,
