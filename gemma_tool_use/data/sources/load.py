@@ -30,7 +30,7 @@ from gemma_tool_use.errors import ConfigError, DataError, suggest
 
 AUTO = "auto"
 _LOOK_AT = 20
-"""Rows of a file that `auto` looks at until one can be read."""
+"""Rows of a file that `auto` looks at."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,9 @@ def locate(source: str, location: str, *, allow_non_commercial: bool = False) ->
 
 
 def recognise(file: Path) -> Source:
-    """The source whose form the first readable row of a file has.
+    """The first source in the registry that claims one of the first rows of a file.
+
+    Several rows, because a form shows only in some: ms-swift's in those with a call.
 
     Raises:
       FileError, DataError: the file cannot be read, or none of its first rows.
@@ -142,15 +144,14 @@ def recognise(file: Path) -> Source:
     """
     columns = parquet_columns(file) if file.suffix == ".parquet" else {}
     rows = [row for _, row in itertools.islice(read_rows(file, plain_columns(columns)), _LOOK_AT)]
-    row = next((row for row in rows if not isinstance(row, Reject)), None)
-    if row is None:
+    good = [{**dict.fromkeys(columns), **row} for row in rows if not isinstance(row, Reject)]
+    if not good:
         first = next((f". {row.where}: {row.reason}: {row.detail}" for row in rows if isinstance(row, Reject)), "")
         raise DataError(f"{file} holds no rows" + (f" that can be read{first}" if first else ""))
-    row = {**dict.fromkeys(columns), **row}
     for source in SOURCES.values():
-        if source.recognises(row):
+        if any(map(source.recognises, good)):
             return source
-    fields = ", ".join(map(str, [*row][:20])) or "none"
+    fields = ", ".join(map(str, [*good[0]][:20])) or "none"
     raise ConfigError(
         f"cannot tell the form of the rows: {file} has the {'columns' if columns else 'fields'} {fields}. "
         f"Name the source: --source {' or --source '.join(SOURCES)}"

@@ -108,10 +108,8 @@ def read_tool(value: Any) -> ToolSpec:
     schema = function[key] if key else {}
     if schema is None and key != "parameters":
         raise RowError(UNREADABLE_TOOL, f"{name}: {key} is null; leave it out for a tool without arguments")
-    draft = schema.get("$schema") if isinstance(schema, dict) else None
-    if draft is not None and not (
-        isinstance(draft, str) and draft.strip("#/").removesuffix("/schema").endswith(_DRAFTS)
-    ):
+    draft = schema.get("$schema", _DRAFTS[-1]) if isinstance(schema, dict) else _DRAFTS[-1]
+    if not isinstance(draft, str) or not draft.strip("#/").removesuffix("/schema").endswith(_DRAFTS):
         raise RowError(UNREADABLE_TOOL, f"{name}: {key} is of an unknown dialect of JSON Schema: {short(draft)}")
     try:
         parameters = normalise_parameters(schema, required=function.get("required"))

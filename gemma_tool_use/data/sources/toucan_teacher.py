@@ -1,4 +1,4 @@
-r"""Reads Toucan-1.5M, the teachers' configurations Kimi-K2, OSS and Qwen3: 1,527,259 rows before the authors' selection.
+r"""Reads Toucan-1.5M, the teachers' configurations Kimi-K2, OSS and Qwen3: 1,527,259 rows, not yet selected.
 
 Text columns as in SFT, but `available_tools` instead of `tools`, and two quality assessments. `messages` is a JSON list
 in OpenAI's old form, one call in a message, and (OSS) the teacher's reasoning:
@@ -10,8 +10,8 @@ in OpenAI's old form, one call in a message, and (OSS) the teacher's reasoning:
      {"role": "function", "name": "unit-convert", "content": "1.86"},
      {"role": "assistant", "content": "About 1.86 miles."}]
 
-What a system turn says of the tools is taken out, because a dialect writes them; an emptied turn is left out. The scores
-of the assessments stand as numbers in `meta["quality"]`, the annotation in `meta["target_tools"]`.
+What a system turn says of the tools is taken out, because a dialect writes them; an emptied turn is left out. The
+scores of the assessments stand as numbers in `meta["quality"]`, the annotation in `meta["target_tools"]`.
 """
 
 import dataclasses
