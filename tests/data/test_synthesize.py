@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from teacher_server import TOOLS, TeacherServer
 
 from gemma_tool_use.conversation import conversation_from_dict
-from gemma_tool_use.data.synthesize import main, read_tools, write_jsonl
+from gemma_tool_use.data.synthesize import main, write_jsonl
 from gemma_tool_use.data.synthetic.generate import generate
 from gemma_tool_use.errors import ConfigError, DataError, FileError
 
@@ -66,41 +67,49 @@ def test_a_count_of_zero_is_refused(tmp_path):
         main(["--count", "0", "--output", str(tmp_path / "rows.jsonl")])
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        [MCP_TOOL],
-        {"tools": [MCP_TOOL]},
-        MCP_TOOL,
-        [{"type": "function", "function": {"name": "create_issue", "parameters": MCP_TOOL["inputSchema"],
-                                           "description": "Create an issue"}}],
-    ],
-)  # fmt: skip
-def test_openai_and_mcp_files_give_the_same_tool(tmp_path, content):
+def test_a_bad_tools_file_is_one_clear_error(tmp_path):
     path = tmp_path / "tools.json"
-    path.write_text(json.dumps(content))
-    (tool,) = read_tools(path)
-    assert (tool.name, tool.description, tool.parameters) == (
-        "create_issue",
-        "Create an issue",
-        MCP_TOOL["inputSchema"],
-    )
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("[", "not valid JSON"),
-        ("[]", "holds no tools"),
-        ('{"tools": {}}', "holds no tools"),
-        ('[{"description": "x"}]', "tool 0: a tool needs a name"),
-        ('[{"name": "x", "inputSchema": [1]}]', "tool 0: .*parameters must be a JSON object"),
-    ],
-)
-def test_a_bad_tools_file_is_one_clear_error(tmp_path, content, message):
-    path = tmp_path / "tools.json"
-    path.write_text(content)
-    with pytest.raises(DataError, match=message):
-        read_tools(path)
+    path.write_text('[{"description": "x"}]')
+    with pytest.raises(DataError, match="a tool needs a name"):
+        main(["--tools", str(path), "--output", str(tmp_path / "rows.jsonl")])
     with pytest.raises(FileError, match="cannot read"):
-        read_tools(tmp_path / "gone.json")
+        main(["--tools", str(tmp_path / "gone.json"), "--output", str(tmp_path / "rows.jsonl")])
+
+
+def test_flags_of_the_teacher_need_a_teacher_and_those_of_templates_need_none(tmp_path):
+    with pytest.raises(ConfigError, match="max_cost needs --teacher"):
+        main(["--max-cost", "1", "--output", str(tmp_path / "rows.jsonl")])
+    with pytest.raises(ConfigError, match="split belongs to the templates"):
+        main(["--teacher", "http://x", "--split", "heldout", "--output", str(tmp_path / "rows.jsonl")])
+
+
+def test_a_teacher_writes_rows_about_all_tools_files(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TEACHER_API_KEY", "tk-PLANTED-0123456789")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-PLANTED-0123456789")
+    files = []
+    for tool in TOOLS:
+        files.append(tmp_path / f"{tool['name']}.json")
+        files[-1].write_text(json.dumps(tool))
+    output = tmp_path / "rows.jsonl"
+    with TeacherServer() as server:
+        flags = ["--teacher", server.url, "--teacher-model", "teacher-1", "--count", "12", "--price-in", "1"]
+        flags += ["--price-out", "2", "--output", str(output), "--tools", *map(str, files)]
+        assert main(flags) == 0
+        assert {headers["authorization"] for headers in server.headers} == {"Bearer tk-PLANTED-0123456789"}
+    rows = [conversation_from_dict(json.loads(line)) for line in output.read_text().splitlines()]
+    assert len(rows) == 12 and {tool.name for row in rows for tool in row.tools} == {tool["name"] for tool in TOOLS}
+    printed = capsys.readouterr().out
+    n = len(server.bodies)
+    assert f"{n} answers" in printed and f"cost {n * 140 / 1e6:.4f}" in printed and "Licence" in printed
+    manifest = json.loads((tmp_path / "rows.teacher" / "manifest.json").read_text())
+    assert [file["file"] for file in manifest["tools_files"]] == list(map(str, files))
+    assert manifest["settings"]["endpoint"] in server.url and "PLANTED" not in json.dumps(manifest) + printed
+
+
+def test_a_run_that_reaches_its_ceiling_says_how_to_go_on(tmp_path, capsys):
+    (tmp_path / "tools.json").write_text(json.dumps(TOOLS))
+    with TeacherServer() as server:
+        flags = ["--teacher", server.url, "--teacher-model", "teacher-1", "--output", str(tmp_path / "rows.jsonl")]
+        flags += ["--tools", str(tmp_path / "tools.json")]
+        assert main([*flags, "--price-in", "1000", "--max-cost", "3"]) == 1
+    assert "a higher --max-cost continues" in " ".join(capsys.readouterr().out.split())
