@@ -27,6 +27,9 @@ google gpt graphql http https internet javascript knowledge llm memory perplexit
 reasoning rpc scrape scraper script sequential shell sql tavily terminal think thinking thought url web webpage
 website wiki wikipedia wolfram
 """
+_ASKS_ANYBODY = """
+bing chatgpt claude duckduckgo gemini google gpt internet llm openai perplexity serpapi tavily web wikipedia
+"""
 _LEANING = """
 above again also another attached below both earlier finally first following former he her here him his instead it
 its latter otherwise previous previously same she that them then there these they this those
@@ -82,6 +85,9 @@ STOP = frozenset(_STOP.split())
 
 GENERAL = frozenset(_GENERAL.split())
 """Words in the names of tools that could answer nearly anything."""
+
+ASKS_ANYBODY = frozenset(_ASKS_ANYBODY.split())
+"""Words in the descriptions of tools that search or ask elsewhere for whatever they are given."""
 
 LEANING = frozenset(_LEANING.split())
 """A request with one of these leans on something outside of it, or means something else beside another request."""

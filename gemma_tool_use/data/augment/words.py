@@ -15,15 +15,15 @@ import dataclasses
 import functools
 
 from gemma_tool_use.conversation import ToolSpec
-from gemma_tool_use.data.augment.word_lists import GENERAL, STOP, TOPICS
+from gemma_tool_use.data.augment.word_lists import ASKS_ANYBODY, GENERAL, STOP, TOPICS
 
 SHARED_DESCRIPTION = 0.2
 """From this share of the shorter description's words on, two descriptions are about the same thing."""
 SHARED_WITH_REQUEST = 2
 MIN_WORDS = 4
 LATIN_SHARE = 0.9
-COMMON_SHARE = 0.15
-"""English texts have at least this share of words such as "the", "of", "get"; most have a third."""
+COMMON_SHARE = 0.08
+"""English texts have at least this share of words such as "the", "for", "get"; most have twice as many or more."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,10 @@ def may_answer(tool: ToolWords, request: frozenset[str], *, strict: bool = False
 
 
 def general_purpose(tool: ToolSpec) -> bool:
-    """Whether the tool could answer nearly anything, judged by its name: `web_search_exa`, `run-python`, `search`."""
-    parts = set(split_words(tool.name))
-    return bool(parts & GENERAL) or not words(tool.name)
+    """Whether the tool could answer nearly anything: `web_search_exa`, `run-python`, `search`, or it asks the web."""
+    if not GENERAL.isdisjoint(split_words(tool.name)) or not words(tool.name):
+        return True
+    return not ASKS_ANYBODY.isdisjoint(split_words(tool.description.casefold()))
 
 
 @functools.lru_cache(maxsize=8192)
@@ -67,7 +68,8 @@ def comparable(text: str) -> bool:
     if not letters or sum(char.isascii() for char in letters) < LATIN_SHARE * len(letters):
         return False
     found = split_words(text)
-    return sum(word in STOP for word in found) >= COMMON_SHARE * len(found)
+    # Shorter words, such as "a", "no" and "me", are as common in other languages.
+    return sum(len(word) > 2 and word in STOP for word in found) >= COMMON_SHARE * len(found)
 
 
 @functools.lru_cache(maxsize=8192)

@@ -195,7 +195,9 @@ def test_words_see_through_spelling_plural_and_topic():
 
 def test_tools_that_could_do_anything_or_cannot_be_judged_stay_out_of_the_pool():
     assert all(general_purpose(ToolSpec(name=name)) for name in ("web_search_exa", "runPython", "search", "get_info"))
+    assert general_purpose(tool("consult", "Looks the question up with SerpAPI"))
     assert not general_purpose(WEATHER)
+    assert not comparable("Cria uma nova nota associada a uma oportunidade, pessoa ou empresa no CRM")
     assert not comparable("搜索用户信息") and not comparable("Recupera uma lista completa de funis")
     bad = [
         tool("web_search", "Search the whole web for pages, texts and people"),
