@@ -46,7 +46,7 @@ REMEDIES: Mapping[str, str] = {
     UNREADABLE_ROW: "repair what is named; if every row has this, name the form of the file with --source",
     NOT_UNICODE: "replace the half of a surrogate pair (\\ud800 to \\udfff); no tokenizer can encode it",
     DUPLICATE_TOOL: "leave one declaration of each name",
-    HARD_NAME: "rename the tool in tools and calls: 1 to 64 of A-Z a-z 0-9 _ . -",
+    HARD_NAME: "rename it in tools and calls to 1 to 64 of A-Z a-z 0-9 _ . -, or let prepare do so row by row",
     BAD_SCHEMA: "use JSON Schema: type is one of string, integer, number, boolean, array, object, null",
     UNDECLARED_TOOL: "declare the tool in tools, or correct the name",
     BAD_ARGUMENTS: "correct the argument, or the schema that forbids it",

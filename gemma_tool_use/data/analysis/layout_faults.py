@@ -88,6 +88,8 @@ def _message_faults(message: Any, path: str) -> Iterator[Fault]:
     elif role not in (*ROLES, "developer"):
         near = difflib.get_close_matches(str(role), ROLES, n=1) or [_ROLE_WORDS.get(str(role), "")]
         hint = f"; did you mean {near[0]!r}?" if near[0] else ""
+        if role in _MS_SWIFT_ROLES:
+            hint = "; a file in ms-swift form? Name its --source"
         found = f"got {short(role)}, expected one of {', '.join(ROLES)}{hint}"
         yield Fault(kind=kinds.WRONG_ROLE, path=f"{path}.role", found=found)
     for field in ("content", "reasoning", "reasoning_content"):
@@ -106,6 +108,7 @@ def _message_faults(message: Any, path: str) -> Iterator[Fault]:
         yield from _call_faults(call, f"{path}.tool_calls[{i}]")
 
 
+_MS_SWIFT_ROLES = ("tool_call", "tool_response")
 _ROLE_WORDS = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "function": "tool"}
 
 

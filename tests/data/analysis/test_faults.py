@@ -81,6 +81,7 @@ def test_a_good_row_has_no_fault():
         ),
         (changed(["messages", 0], "Hi"), kinds.WRONG_TYPE, "messages[0]", "got 'Hi'"),
         (changed(["messages", 0, "role"], "human"), kinds.WRONG_ROLE, "messages[0].role", "did you mean 'user'?"),
+        (changed(["messages", 0, "role"], "tool_call"), kinds.WRONG_ROLE, "messages[0].role", "in ms-swift form?"),
         (changed(["messages", 0, "role"], None), kinds.MISSING_FIELD, "messages[0].role", "expected one of system"),
         (changed(["messages", 0, "content"], 3), kinds.WRONG_TYPE, "messages[0].content", "got 3, expected text"),
         (changed(["messages", 0, "tool_calls"], [{"name": "f"}]), kinds.WRONG_ROLE, "messages[0]", "on 'user'"),
