@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
+from gemma_tool_use.data.engine.pool import default_workers
 from gemma_tool_use.data.pipeline import batches, encode_rows
 from gemma_tool_use.data.prepared import fingerprint_of, open_prepared
 from gemma_tool_use.data.rows import EncodedRows, row_sizes
@@ -38,7 +39,6 @@ from gemma_tool_use.data.synthetic.generate import generate
 from gemma_tool_use.formats.dialects import get_dialect
 from gemma_tool_use.formats.tokenizer import load_tokenizer
 from gemma_tool_use.models.resolve import resolve
-from gemma_tool_use.training.prepare_rows import cores
 
 ROWS, SHARD_ROWS, FLIPS = 100_000, 50_000, 50
 MAX_LENGTH = 512
@@ -80,7 +80,7 @@ def plain(folder: Path, cache: Path, how: Recipe) -> EncodedRows:
 def store(folder: Path, cache: Path, how: Recipe) -> EncodedRows:
     paths, content = paths_of(folder)
     units = lambda: parquet_units(paths)  # noqa: E731
-    return open_or_build(units, content=content, recipe=how, cache=cache, processes=cores()).encoded
+    return open_or_build(units, content=content, recipe=how, cache=cache, processes=default_workers()).encoded
 
 
 WAYS: dict[str, Callable[[Path, Path, Recipe], EncodedRows]] = {"plain": plain, "store": store}
@@ -189,7 +189,7 @@ def main() -> None:
     files = [path.stat().st_size for path in cache.rglob("*") if path.is_file()]
     result = {
         "command": "uv run python benchmarks/token_store.py --scratch scratch",
-        "machine": {"processor": platform.machine(), "cores": cores(), "python": platform.python_version()},
+        "machine": {"processor": platform.machine(), "cores": default_workers(), "python": platform.python_version()},
         "rows": arguments.rows,
         "dialect": "gemma_json",
         "ways": ways,

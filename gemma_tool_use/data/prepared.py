@@ -100,7 +100,7 @@ def open_prepared(path: Path) -> PreparedFolder | None:
 def _entries(manifest: Any) -> list[Any] | None:
     """The manifest's list of parquet files, the training shards first."""
     found = manifest.get("conversations") if isinstance(manifest, dict) else None
-    return [found] if isinstance(found, dict) else found if isinstance(found, list) else None
+    return found if isinstance(found, list) else None
 
 
 def _shard(folder: Path, entry: Any) -> Shard:

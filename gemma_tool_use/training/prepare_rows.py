@@ -14,12 +14,12 @@ Tokenised rows of a prepared folder, and of `STORE_FROM` rows and more, are kept
 
 import collections
 import dataclasses
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.counts import KEPT, chain
+from gemma_tool_use.data.engine.pool import default_workers
 from gemma_tool_use.data.pipeline import encode_rows
 from gemma_tool_use.data.prepared import PreparedFolder, Shard, check_newer, fingerprint_of, open_prepared
 from gemma_tool_use.data.rejects import BAD_REASONS, Reject
@@ -166,7 +166,7 @@ class _Encoder:
         return store.encoded
 
     def _store(self, units: Callable[[], Sequence[Unit]], content: str) -> TokenStore:
-        processes = self._config.workers or cores()
+        processes = self._config.workers or default_workers()
         store = open_or_build(units, content=content, recipe=self._recipe, cache=self._cache, processes=processes)
         self._stores.append(store)
         return store
@@ -182,11 +182,6 @@ def _told(store: TokenStore) -> str:
     if store.built:
         return f"{rows} rows tokenised in {store.seconds:.1f} s; the next start reads them from {store.path}"
     return f"{rows} tokenised rows of an earlier start, read in {store.seconds:.1f} s from {store.path}"
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _split(encoded: EncodedRows, config: TrainConfig) -> tuple[list[int], list[int]]:

@@ -6,7 +6,8 @@ import pytest
 from prepared_folder import write_prepared
 from tiny_tokenizer import tiny_tokenizer
 
-from gemma_tool_use.conversation import conversation_to_dict
+from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec, conversation_to_dict
+from gemma_tool_use.data.prepare import PrepareConfig, prepare
 from gemma_tool_use.data.rows import row_sizes
 from gemma_tool_use.data.synthetic.generate import generate
 from gemma_tool_use.errors import ConfigError, DataError
@@ -151,3 +152,30 @@ def test_many_rows_go_through_the_store_and_stay_the_same(tmp_path, jsonl, monke
         assert many.fingerprint == few.fingerprint
         assert row_sizes(many.train).targets.tolist() == row_sizes(few.train).targets.tolist()
         assert expected in many.tokenised
+
+
+def test_a_folder_of_the_prepare_command_is_trained_on_with_its_own_split(tmp_path):
+    def row(number):
+        tool = ToolSpec(name=f"read_sensor_{number}")
+        question = Message(role="user", content=f"What does sensor {number} say, and is {number**3} plausible?")
+        answer = Message(role="assistant", calls=(ToolCall(name=tool.name),))
+        return Conversation(id=str(number), tools=(tool,), messages=(question, answer))
+
+    rows = [row(number) for number in range(60)]  # with APIs of their own, or they could not be told apart
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(conversation_to_dict(row)) + "\n" for row in rows))
+    folder = tmp_path / "by command"
+    manifest = prepare(
+        PrepareConfig(
+            input=(str(tmp_path / "rows.jsonl"),),
+            output=folder,
+            eval_share=0.2,
+            shard_rows=20,
+            workers=0,
+            max_tools_offered=None,
+            near_duplicates=False,
+        )
+    )
+    assert manifest["train"] > 20 and manifest["eval"] > 0
+    result = rows_of(tmp_path, folder, max_length=900)
+    assert (len(result.train), len(result.held_out)) == (manifest["train"], manifest["eval"])
+    assert result.counts == {"kept": manifest["train"] + manifest["eval"]}

@@ -132,11 +132,12 @@ def _start(count: int, memory_bytes: int) -> concurrent.futures.ProcessPoolExecu
     # Spawned, not forked: pyarrow and duckdb have threads, and a fork copies their locks without them.
     context = multiprocessing.get_context("spawn")
     return concurrent.futures.ProcessPoolExecutor(
-        count, mp_context=context, initializer=_start_worker, initargs=(memory_bytes,)
+        count, mp_context=context, initializer=start_worker, initargs=(memory_bytes,)
     )
 
 
-def _start_worker(memory_bytes: int) -> None:
+def start_worker(memory_bytes: int) -> None:
+    """Prepares a worker process: deaf to Ctrl-C, gone when its parent is, bounded in memory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_memory(memory_bytes)

@@ -6,21 +6,19 @@ Imported by every worker, so it loads neither Grain nor anything else that only 
 import collections
 import dataclasses
 import json
-import multiprocessing
-import os
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from gemma_tool_use.conversation import Conversation
+from gemma_tool_use.data.engine import pool
 from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.data.rows import check_mask, encode_row, question, trained_targets
 from gemma_tool_use.data.store.folder import file_entry
 from gemma_tool_use.data.store.record import pack
 from gemma_tool_use.data.store.units import Unit
+from gemma_tool_use.errors import DataError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.tokenizer import Tokenizer
 
@@ -66,22 +64,18 @@ def start_worker(recipe: Recipe) -> None:
     """Prepares a worker process."""
     global _recipe
     _recipe = recipe
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the main process too, which ends the others
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Workers of a pool whose main process was killed would wait for jobs for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    pool.start_worker(pool.DEFAULT_MEMORY)
 
 
 def encode_in_worker(unit: Unit, path: Path) -> UnitResult:
     """`encode_unit` with the recipe that `start_worker` was given."""
     assert _recipe is not None
-    return encode_unit(unit, path, _recipe)
+    try:
+        return encode_unit(unit, path, _recipe)
+    except MemoryError:
+        raise DataError(
+            f"{unit.name}: tokenising it needs more memory than a worker may use; a row of it is huge"
+        ) from None
 
 
 def encode_unit(unit: Unit, path: Path, recipe: Recipe) -> UnitResult:

@@ -30,6 +30,11 @@ class Unit(Protocol):
     """Rows in a fixed order."""
 
     @property
+    def name(self) -> str:
+        """What an error calls it."""
+        ...
+
+    @property
     def rows(self) -> int:
         """How many `read` yields."""
         ...
@@ -44,6 +49,10 @@ class ListUnit:
     """Conversations that are in memory."""
 
     conversations: tuple[Conversation, ...]
+
+    @property
+    def name(self) -> str:
+        return f"the rows from {self.conversations[0].id!r} on"
 
     @property
     def rows(self) -> int:
@@ -68,6 +77,10 @@ class ParquetUnit:
     groups: tuple[int, ...]
     first: int
     rows: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.path} from row {self.first} on"
 
     def read(self) -> Iterator[Conversation | Reject]:
         with _open(self.path) as file:
