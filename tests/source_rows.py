@@ -406,6 +406,18 @@ XLAM = [
     }
 ]
 
+_MCP_WEATHER = {"name": "get_weather", "description": "Weather", "inputSchema": WEATHER["parameters"]}
+MCP = [
+    {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "result": {"tools": [_MCP_WEATHER, {"name": "now", "inputSchema": {"type": "object"}}], "nextCursor": "x"},
+    },
+    {"tools": _text([_MCP_WEATHER, *OPENAI_TOOLS[1:]])},
+    {"name": "f", "input_schema": {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}},
+]
+"""Answers of MCP servers: tools without conversations, so no source."""
+
 ROWS: dict[str, list[dict[str, Any]]] = {
     "toucan-sft": TOUCAN,
     "toucan-kimi-k2": _teacher(_KIMI_SYSTEM),

@@ -5,16 +5,18 @@
 
 import collections
 import dataclasses
+import json
 import random
 
 import pytest
 from row_mutations import mutate, nested, outcome_of
-from source_rows import ROWS
+from source_rows import MCP, ROWS
 
-from gemma_tool_use.conversation import Conversation
+from gemma_tool_use.conversation import Conversation, ToolSpec, tool_from_dict, tool_to_dict
+from gemma_tool_use.data.sources import mcp
 from gemma_tool_use.data.sources.registry import SOURCES
 
-MUTATIONS = 1000
+MUTATIONS = 1500
 WRONG = {
     "nothing": None,
     "a number": 0,
@@ -64,6 +66,16 @@ def test_a_row_of_another_source_is_no_error(name):
     for rows in ROWS.values():
         for row in rows:
             outcome_of(SOURCES[name], row)
+
+
+def test_no_mutated_answer_of_an_mcp_server_gets_past_its_reader():
+    rng, outcomes = random.Random("mcp:0"), collections.Counter()
+    for i in range(MUTATIONS):
+        for tool in mcp.tools_of(mutate(MCP[i % len(MCP)], rng), "tools.json"):
+            if isinstance(tool, ToolSpec):
+                assert tool_from_dict(json.loads(json.dumps(tool_to_dict(tool), allow_nan=False))) == tool
+            outcomes["kept" if isinstance(tool, ToolSpec) else tool.reason] += 1
+    assert 0.1 < outcomes["kept"] / outcomes.total() < 0.9, outcomes
 
 
 def test_an_error_that_escapes_a_reader_would_be_seen():
