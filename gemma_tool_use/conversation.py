@@ -98,7 +98,9 @@ class Reply:
 
 def tool_to_dict(tool: ToolSpec) -> dict[str, Any]:
     """`ToolSpec(name="now")` gives `{"type": "function", "function": {"name": "now", "description": "", ...}}`."""
-    return {"type": "function", "function": dataclasses.asdict(tool)}
+    # Not dataclasses.asdict: it copies every value of a schema, which took half of the time to write a row.
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
 
 
 def tool_from_dict(value: Any) -> ToolSpec:
@@ -165,7 +167,9 @@ def _message_to_dict(message: Message) -> dict[str, Any]:
     if message.reasoning:
         result["reasoning"] = message.reasoning
     if message.calls:
-        result["tool_calls"] = [{"type": "function", "function": dataclasses.asdict(call)} for call in message.calls]
+        result["tool_calls"] = [
+            {"type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in message.calls
+        ]
     if message.name is not None:
         result["name"] = message.name
     return result

@@ -50,6 +50,8 @@ class PrepareConfig(RuleSettings):
     """Form of the rows, one for all inputs or one for each; auto finds out by looking."""
     weights: tuple[float, ...] = ()
     """Share of each input in the result, as in `2 1`; nothing keeps every row."""
+    exact_duplicates: bool = True
+    """Leave out rows that have question and tools in common with an earlier row."""
     near_duplicates: bool = True
     """Leave out rows whose question is nearly that of an earlier row that calls the same tools."""
     eval_share: float = 0.0
@@ -123,8 +125,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
       Others as `engine.run.run`.
     """
     from gemma_tool_use.data.engine.decide import GlobalSettings
+    from gemma_tool_use.data.engine.manifest import RunSettings, Tolerance
     from gemma_tool_use.data.engine.pool import default_workers
-    from gemma_tool_use.data.engine.run import RunSettings, Tolerance
     from gemma_tool_use.data.engine.run import run as run_engine
 
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
@@ -132,6 +134,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     settings = RunSettings(
         rules=config.rules,
         among_all=GlobalSettings(
+            exact_duplicates=config.exact_duplicates,
             near_duplicates=config.near_duplicates,
             eval_share=config.eval_share,
             seed=config.seed,
@@ -164,7 +167,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
 
 def _inputs(config: PrepareConfig) -> list[Any]:
     """The inputs with their files; a licence that was not accepted is refused before anything is read."""
-    from gemma_tool_use.data.engine.run import Input
+    from gemma_tool_use.data.engine.manifest import Input
     from gemma_tool_use.data.sources import load as sources
 
     names = config.source if len(config.source) > 1 else config.source * len(config.input)

@@ -41,6 +41,7 @@ class GlobalSettings:
     """What is decided about all rows together.
 
     Attributes:
+      exact_duplicates: leave out rows that have question and tools in common with an earlier row.
       near_duplicates: leave out rows whose question is nearly that of an earlier row calling the same APIs.
       eval_share: share of the rows for evaluation.
       seed: of the split and of the drawing by weights.
@@ -48,6 +49,7 @@ class GlobalSettings:
       limit: rows kept by the rules after which the rest is not read; None for all.
     """
 
+    exact_duplicates: bool = True
     near_duplicates: bool = True
     eval_share: float = 0.0
     seed: int = 0
@@ -77,9 +79,10 @@ def decide(units: Sequence[MappedUnit], settings: GlobalSettings, *, folder: Pat
         last = _last(con, kept, settings.limit)
         early = _early_counts(con, [str(unit.job.path(".rejects.parquet")) for unit in units], last)
         duplicates.load_keys(con, kept, last)
-        late.add(EXACT_DUPLICATE, duplicates.exact_duplicates(con))
+        if settings.exact_duplicates:
+            late.add(EXACT_DUPLICATE, duplicates.exact_duplicates(con))
         if settings.near_duplicates:
-            late.add(NEAR_DUPLICATE, duplicates.near_duplicates(con, kept, NEAR))
+            late.add(NEAR_DUPLICATE, duplicates.near_duplicates(con, kept, late.positions, NEAR))
         positions = query(con, "SELECT position FROM kept ORDER BY position")["position"].to_numpy()
         positions = np.setdiff1d(positions, late.positions, assume_unique=True)
         if settings.weights is not None:

@@ -50,24 +50,26 @@ def load_keys(con: duckdb.DuckDBPyConnection, files: list[str], last: int) -> No
 
 def exact_duplicates(con: duckdb.DuckDBPyConnection) -> dict[str, np.ndarray]:
     """`position` of each row that an earlier one equals, `first` of that row, and `similarity` 1; by position."""
-    con.execute("""
-        CREATE TABLE exact_duplicates AS
+    sql = """
         SELECT position, first FROM kept
         JOIN (SELECT exact, min(position) AS first FROM kept GROUP BY exact HAVING count(*) > 1) USING (exact)
-        WHERE position > first
-    """)
-    found = query(con, "SELECT position, first FROM exact_duplicates ORDER BY position")
+        WHERE position > first ORDER BY position
+    """
+    found = query(con, sql)
     position, first = (found[name].to_numpy() for name in ("position", "first"))
     return {"position": position, "first": first, "similarity": np.ones(len(position), np.float32)}
 
 
-def near_duplicates(con: duckdb.DuckDBPyConnection, files: list[str], threshold: float) -> dict[str, np.ndarray]:
-    """The same for near duplicates among the rows that are not exact ones; `first` is the earliest row near enough."""
+def near_duplicates(
+    con: duckdb.DuckDBPyConnection, files: list[str], without: np.ndarray, threshold: float
+) -> dict[str, np.ndarray]:
+    """The same for near duplicates, without the rows at some positions; `first` is the earliest row near enough."""
+    con.register("without", pa.table({"position": without}))
     con.execute(
         """
         CREATE TABLE bands AS
         SELECT position, unnest(bands) AS band FROM read_parquet($files)
-        SEMI JOIN (SELECT position FROM kept ANTI JOIN exact_duplicates USING (position)) USING (position)
+        SEMI JOIN (SELECT position FROM kept ANTI JOIN without USING (position)) USING (position)
         """,
         {"files": files},
     )

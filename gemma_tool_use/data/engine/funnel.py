@@ -14,7 +14,7 @@ from typing import Any
 from rich.table import Table
 
 ROWS_READ, KEPT = "rows read", "kept"
-_STAGES = (
+STAGES = (
     ("unreadable", "could not be read"),
     ("rules", "left out by a rule"),
     ("among_all", "left out among all rows"),
@@ -37,7 +37,7 @@ def funnel(decided: Mapping[str, Any]) -> tuple[Step, ...]:
     """The steps from the counts of the global stage: the rows read, each reason, the rows kept."""
     left = decided["rows_read"]
     steps = [Step(ROWS_READ, 0, left)]
-    for stage, _ in _STAGES:
+    for stage, _ in STAGES:
         for reason, lost in decided[stage].items():
             left -= lost
             steps.append(Step(reason, lost, left, stage))
@@ -48,7 +48,7 @@ def counts(decided: Mapping[str, Any]) -> dict[str, int]:
     """`{"kept": 153, "not single-turn": 2}`: every row once; `kept` first, then the reasons by stage."""
     return {
         KEPT: decided["train"] + decided["eval"],
-        **{reason: n for stage, _ in _STAGES for reason, n in decided[stage].items()},
+        **{reason: n for stage, _ in STAGES for reason, n in decided[stage].items()},
     }
 
 
@@ -73,7 +73,7 @@ def svg(steps: Sequence[Step]) -> str:
     for number, step in enumerate(steps):
         lines.extend(_bar(step, _MARGIN + number * _LINE, most))
     x, y = _MARGIN, _MARGIN + len(steps) * _LINE + 16
-    for stage, label in (("", "left"), *_STAGES):
+    for stage, label in (("", "left"), *STAGES):
         lines.append(f'<rect x="{x}" y="{y - 10}" width="11" height="11" fill="{_COLOURS[stage]}"/>')
         lines.append(f'<text x="{x + 16}" y="{y}" fill="#333333">{label}</text>')
         x += 16 + 8 * len(label) + 16

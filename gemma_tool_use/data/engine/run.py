@@ -6,67 +6,27 @@ Every step leaves files in `OUTPUT.partial` that appear whole or not at all, and
 repeated. So a run that is killed at any moment and started again ends with the same bytes as one that was not.
 """
 
-import dataclasses
 import json
-import platform
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import numpy as np
-import pyarrow as pa
-
-from gemma_tool_use import __version__
 from gemma_tool_use.data.engine import write
 from gemma_tool_use.data.engine.atomic import written
-from gemma_tool_use.data.engine.decide import LATE, GlobalSettings, MappedUnit, decide
+from gemma_tool_use.data.engine.decide import LATE, MappedUnit, decide
 from gemma_tool_use.data.engine.funnel import counts, funnel, svg
+from gemma_tool_use.data.engine.manifest import MANIFEST, Input, RunSettings, Tolerance, manifest_of, plan_of
 from gemma_tool_use.data.engine.map_unit import UnitJob, map_unit
 from gemma_tool_use.data.engine.pool import Workers
 from gemma_tool_use.data.engine.work_folder import WorkFolder, open_work_folder
 from gemma_tool_use.data.files import identity, units
 from gemma_tool_use.data.row_task import RowTask
-from gemma_tool_use.data.rules import RuleSettings
-from gemma_tool_use.data.sources.source import Source
+from gemma_tool_use.data.rules.quality import with_compact_scores
 from gemma_tool_use.errors import DataError, FileError
 
-MANIFEST_FORMAT = 2
-MANIFEST, FUNNEL = "manifest.json", "funnel.svg"
+FUNNEL = "funnel.svg"
 Progress = Callable[[int], object]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Input:
-    """Files of one source, in the order in which they are read; `name` is what the manifest calls them."""
-
-    name: str
-    source: Source
-    files: tuple[Path, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """What the result depends on, beside the inputs."""
-
-    rules: RuleSettings
-    among_all: GlobalSettings
-    shard_rows: int = 50_000
-    """Most rows of an output file."""
-    unit_rows: int = 5_000
-    """About how many rows are read in one piece: what a killed worker loses."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Tolerance:
-    """How many rows or files may be unreadable before the run stops."""
-
-    max_bad_share: float = 0.1
-    skip_bad_files: bool = False
-
-
 _STRICT = Tolerance()
 
 
@@ -108,56 +68,12 @@ def run(
                 work.remove()  # the inputs or the settings have to change, so nothing of it can be used
                 raise
             shards = _write(mapped, decided, settings, work, pool)
-        manifest = _manifest(plan, decided, shards, skipped)
+        manifest = manifest_of(plan, decided, shards, skipped)
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         with written(work.result / MANIFEST) as temporary:
             temporary.write_text(text, encoding="utf-8")
         work.publish()
-    return manifest
-
-
-def plan_of(inputs: Sequence[Input], settings: RunSettings) -> dict[str, Any]:
-    """What decides about every byte of the result: inputs with sha256, settings, versions. No folders, no times."""
-    paths = [path for each in inputs for path in each.files] + list(settings.rules.files())
-    with ThreadPoolExecutor() as threads:
-        known = dict(zip(paths, threads.map(identity, paths), strict=True))
-    return {
-        "format": MANIFEST_FORMAT,
-        "inputs": [_input(each, known) for each in inputs],
-        "rules": _without_folders(settings.rules.to_dict()),
-        "rule_files": [_named(known[path], path.name) for path in settings.rules.files()],
-        "among_all": dataclasses.asdict(settings.among_all),
-        "shard_rows": settings.shard_rows,
-        "unit_rows": settings.unit_rows,
-        "versions": {
-            "gemma-tool-use": __version__,
-            "python": platform.python_version(),
-            "pyarrow": pa.__version__,
-            "duckdb": duckdb.__version__,
-            "numpy": np.__version__,
-        },
-    }
-
-
-def _input(each: Input, known: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
-    licence = each.source.licence
-    return {
-        "name": each.name,
-        "source": each.source.name,
-        "licence": None if licence is None else dataclasses.asdict(licence),
-        "files": [_named(known[path], path.name) for path in each.files],
-    }
-
-
-def _named(found: dict[str, Any], name: str) -> dict[str, Any]:
-    return {**found, "file": name}
-
-
-def _without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with file names for paths, so that the same files in another folder give the same manifest."""
-    paths = {name: values[name] for name in ("quality", "tokenizer") if values.get(name)}
-    names = {name: Path(path).name for name, path in paths.items()}
-    return {**values, **names, "keep_out": [Path(path).name for path in values.get("keep_out", ())]}
+    return json.loads(text)
 
 
 def _map(
@@ -221,8 +137,9 @@ def _planned(
     """The units of all files, numbered in order, and the files that cannot be cut."""
     planned: list[MappedUnit] = []
     problems: list[dict[str, str]] = []
+    rules = with_compact_scores(settings.rules, work.path)
     for number, each in enumerate(inputs):
-        task = RowTask(source=each.source.name, rules=settings.rules)
+        task = RowTask(source=each.source.name, rules=rules)
         for path in each.files:
             try:
                 cut = units(path, settings.unit_rows)
@@ -232,7 +149,13 @@ def _planned(
                 problems.append({"part": path.name, "problem": str(error).replace(str(path), path.name)})
                 continue
             for unit in cut:
-                job = UnitJob(number=len(planned), unit=unit, task=task, folder=str(work.units))
+                job = UnitJob(
+                    number=len(planned),
+                    unit=unit,
+                    task=task,
+                    folder=str(work.units),
+                    near=settings.among_all.near_duplicates,
+                )
                 planned.append(MappedUnit(job=job, input=number))
     return planned, problems
 
@@ -283,25 +206,4 @@ def _write(
     with written(work.result / FUNNEL) as temporary:
         temporary.write_text(svg(funnel(decided)), encoding="utf-8")
     drawing = identity(work.result / FUNNEL)
-    return [*results.values(), rejects, _named(drawing, FUNNEL)]
-
-
-def _manifest(
-    plan: Mapping[str, Any],
-    decided: Mapping[str, Any],
-    files: Sequence[dict[str, Any]],
-    skipped: Sequence[dict[str, str]],
-) -> dict[str, Any]:
-    return {
-        **plan,
-        "skipped": list(skipped),
-        "rows_read": decided["rows_read"],
-        "counts": counts(decided),
-        "stages": {stage: decided[stage] for stage in ("unreadable", "rules", "among_all")},
-        "train": decided["train"],
-        "eval": decided["eval"],
-        "split": decided["split"],
-        "shortened": decided["shortened"],
-        "conversations": [row for row in files if row["file"].endswith(".parquet")],
-        "others": [row for row in files if not row["file"].endswith(".parquet")],
-    }
+    return [*results.values(), rejects, {**drawing, "file": FUNNEL}]
