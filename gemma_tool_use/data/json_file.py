@@ -25,7 +25,9 @@ from gemma_tool_use.errors import DataError
 
 ENDLESS = 16 * MAX_ROW_BYTES
 """A line as long as this ends the reading: whatever it is, it is not a file of lines."""
-_CHUNK = 1024 * 1024
+MAX_BLANK_LINES = 100_000
+"""In a row. Gzip packs a thousand of them into a byte, so they would keep a reader busy for hours."""
+_CHUNK = _HEAD = 1024 * 1024
 Row = dict[str, Any] | Reject
 
 
@@ -92,12 +94,12 @@ def jsonl_lines(
 
     Raises:
       FileError: the file cannot be opened.
-      DataError: damaged or bottomless gzip data, or an endless line.
+      DataError: damaged or bottomless gzip data, an endless line, or endless empty lines.
     """
     with _reading(path) as (file, expansion):
         if start:
             file.seek(start)
-        position = start
+        position, blank = start, 0
         while (stop is None or position < stop) and (line := file.readline(MAX_ROW_BYTES + 1)):
             size = len(line)
             while not line.endswith(b"\n") and size > MAX_ROW_BYTES and (more := file.readline(_CHUNK)):
@@ -111,6 +113,9 @@ def jsonl_lines(
                 yield number, Reject(reason=ROW_TOO_LARGE, detail=f"{size:,} bytes, more than {MAX_ROW_BYTES:,}")
             elif line := (line.removeprefix(b"\xef\xbb\xbf") if position == 0 else line).strip():
                 yield number, line
+            blank = 0 if line else blank + 1
+            if blank > MAX_BLANK_LINES:
+                raise DataError(f"{path}:{number} follows {MAX_BLANK_LINES:,} empty lines; is this a JSONL file?")
             position += size
             number += 1
 
@@ -171,7 +176,7 @@ def starts_with(path: Path) -> str:
       DataError: it is a parquet or gzip file under another name, damaged gzip data, or one JSON object over many lines.
     """
     with _reading(path) as (file, _):
-        head = file.read(_CHUNK)
+        head = file.read(_HEAD)
     for magic, kind in ((b"PAR1", "a parquet"), (b"\x1f\x8b", "a gzip")):
         if head.startswith(magic):
             raise DataError(f"{path} is {kind} file, not what its name says; give it the right suffix")
@@ -215,7 +220,7 @@ class _Text:
                 self.broken(f"row {number}: {error}")
             else:
                 # A number may go on in the next piece, so a value counts once something follows it.
-                if end < len(self._text) or self._whole:
+                if end - self._at <= MAX_ROW_BYTES and (end < len(self._text) or self._whole):
                     self._at = end
                     return value
                 problem = "it does not end"
