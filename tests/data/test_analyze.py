@@ -27,7 +27,7 @@ from gemma_tool_use.formats.tokenizer import load_tokenizer
 
 SUBSETS = ("single-turn-original", "single-turn-diversify", "irrelevant", "multi-turn")
 DIALECTS = ("gemma_json", "tool_code")
-NAMES = ("get_weather", "find_route", "convert", "search_web", "book_table")
+NAMES = tuple(f"tool_{letter}" for letter in "abcdefghijklmnopqrst")
 TYPES = {"string": "x", "integer": 3, "number": 0.5, "boolean": True, "array": [1], "object": {"k": 1}}
 ROWS = 160
 
@@ -39,12 +39,12 @@ def tool(name):
 
 def toucan_row(i, chooser):
     subset = chooser.choice(SUBSETS)
-    names = chooser.sample(NAMES, chooser.randrange(1, 6))
+    names = chooser.sample(NAMES, chooser.choice([1, 2, 3, 4, 20, chooser.randrange(1, 19)]))
     asked = chooser.choice(["What is the weather?", "Où est la gare la plus proche ?", f"Number {i}", "42"])
     messages = [{"role": "user", "content": asked}]
     called = []
-    for _ in range(0 if subset == "irrelevant" else chooser.randrange(1, 4)):
-        group = chooser.choices(names, k=chooser.choice([1, 1, 2]))
+    for _ in range(0 if subset == "irrelevant" else chooser.randrange(1, 5)):
+        group = chooser.choices(names, k=chooser.choice([1, 1, 4]))
         for name in group:
             kinds = chooser.sample(list(TYPES), chooser.randrange(3))
             arguments = {f"a_{kind}": TYPES[kind] for kind in kinds}
@@ -72,7 +72,7 @@ def toucan_rows():
     rows.append(dict(rows[0], uuid="broken", messages="[{"))
     stray = [
         {"role": "user", "content": "Hi"},
-        {"role": "tool_call", "content": str({"name": "get_whether", "arguments": '{"a_string": 5}'})},
+        {"role": "tool_call", "content": str({"name": "tool_z", "arguments": '{"a_string": 5}'})},
     ]
     rows.append(dict(rows[0], uuid="stray", messages=json.dumps(stray)))
     return rows
@@ -168,8 +168,16 @@ def plain(folder):
     return found
 
 
-def counted(values):
-    return {str(value): n for value, n in collections.Counter(values).items()}
+def counted(values, order=None):
+    """Rows by value; beyond 15 lines the page shows the first 14, by `order`, and the rest as one."""
+    items = sorted(collections.Counter(values).items(), key=order)
+    if len(items) > 15:
+        items = [*items[:14], ("all others", sum(n for _, n in items[14:]))]
+    return {str(value): n for value, n in items}
+
+
+def by_count(item):
+    return -item[1], item[0]
 
 
 @pytest.mark.parametrize("name", ["turns", "used", "offered", "annotated", "calls", "parallel"])
@@ -241,9 +249,10 @@ def test_types_names_and_roles(page, plain):
     words = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
     assert page.table("argument-types") == counted(words[type(value)] for row in plain for value in row["arguments"])
     offered = [name for row in plain for name in row["tools"]]
-    assert page.table("offered-names") == counted(offered)
+    most = sorted(collections.Counter(offered).items(), key=by_count)[:15]
+    assert page.table("offered-names") == dict(most)
     assert page.table("parameter-types") == {kind: len(offered) for kind in TYPES}
-    assert page.table("called") == counted(name for row in plain for name in row["names"])
+    assert page.table("called") == counted((name for row in plain for name in row["names"]), by_count)
     messages = [message["role"] for row in plain for message in json.loads(row["row"]["messages"])]
     assert page.values["roles", "user", "rows"] == messages.count("user")
     assert page.values["roles", "tool", "rows"] == messages.count("tool_response")
