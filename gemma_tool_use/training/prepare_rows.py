@@ -24,7 +24,7 @@ from gemma_tool_use.data.pipeline import encode_rows
 from gemma_tool_use.data.prepared import PreparedFolder, Shard, check_newer, fingerprint_of, open_prepared
 from gemma_tool_use.data.rejects import BAD_REASONS, Reject
 from gemma_tool_use.data.rows import EncodedRows, RowSequence, split
-from gemma_tool_use.data.rules import Rule
+from gemma_tool_use.data.rules import RuleSettings
 from gemma_tool_use.data.sources.load import AUTO, fingerprint, load
 from gemma_tool_use.data.store.encode_unit import Recipe
 from gemma_tool_use.data.store.stored_rows import pick, pick_texts
@@ -87,7 +87,7 @@ def prepare_rows(config: TrainConfig, dialect: Dialect, tokenizer: Tokenizer, *,
         )
         counts, rejects = {KEPT: len(conversations)}, []
     else:
-        rule = Rule(**{name: getattr(config, name) for name in RULE_FLAGS})
+        rule = RuleSettings(**{name: getattr(config, name) for name in RULE_FLAGS})
         loaded = load(config.source, config.data, rule=rule, limit=config.max_rows, max_bad_share=config.max_bad_share)
         conversations, counts, rejects = loaded.conversations, loaded.counts, loaded.rejects
     content = fingerprint(conversations)

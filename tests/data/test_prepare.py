@@ -10,7 +10,7 @@ import pytest
 import toucan_rows
 
 from gemma_tool_use.data.prepare import PrepareConfig, main, prepare
-from gemma_tool_use.data.rules import EVERYTHING, Rule
+from gemma_tool_use.data.rules import EVERYTHING, RuleSettings
 from gemma_tool_use.data.sources.load import load
 from gemma_tool_use.errors import ConfigError, DataError, FileError
 
@@ -110,8 +110,8 @@ def test_names_sizes_and_hashes_of_inputs_and_outputs_are_in_the_manifest(toucan
 def test_a_prepared_folder_reads_back_as_it_was_loaded(tmp_path):
     path = toucan_rows.write(tmp_path / "train.parquet", some_rows()[:-1])  # loading removes no duplicates
     prepare(config(path, tmp_path / "out"))
-    again = load("auto", str(tmp_path / "out"), rule=Rule())
-    assert again.fingerprint == load("toucan-sft", str(path), rule=Rule()).fingerprint
+    again = load("auto", str(tmp_path / "out"), rule=RuleSettings())
+    assert again.fingerprint == load("toucan-sft", str(path), rule=RuleSettings()).fingerprint
     assert again.counts == {"kept": 21}
 
 
@@ -194,7 +194,7 @@ def test_an_existing_folder_with_content_is_refused_and_an_empty_one_used(toucan
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_nothing_is_left_behind_when_the_rows_are_refused(toucan_file, tmp_path, share):
-    subsets = Rule().subsets if share == 0 else ("multi-turn",)
+    subsets = RuleSettings().subsets if share == 0 else ("multi-turn",)
     with pytest.raises(DataError, match="cannot be read" if share == 0 else "none of 24 rows is kept"):
         prepare(config(toucan_file, tmp_path / "out", subsets=subsets, max_bad_share=share))
     assert list(tmp_path.iterdir()) == [toucan_file]
@@ -244,7 +244,7 @@ def test_flags_reach_the_rules_and_problems_are_all_named(toucan_file, tmp_path)
 
 
 def test_the_flags_default_to_the_rules(tmp_path):
-    assert PrepareConfig(input=("x",), output=tmp_path).rules == Rule()
+    assert PrepareConfig(input=("x",), output=tmp_path).rules == RuleSettings()
 
 
 def test_the_rules_and_their_reasons_can_be_listed(capsys):

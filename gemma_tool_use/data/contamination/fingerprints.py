@@ -90,10 +90,6 @@ class Fingerprints:
             return None
         return Match(benchmark=self.benchmark, item=self.items[int(numbers[best])], similarity=float(shares[best]))
 
-    def load_tables(self) -> None:
-        """Makes what `find` looks things up in, 0.1 s for BFCL; otherwise the first call does."""
-        _ = self._by_hash, self._tables
-
     @functools.cached_property
     def _by_hash(self) -> dict[int, int]:
         return {value: number for number, value in reversed(list(enumerate(self.hashes.tolist())))}

@@ -28,12 +28,9 @@ from gemma_tool_use.data.rules.reasons import (
     UNDECLARED_TOOL,
     WITH_CALLS,
 )
-from gemma_tool_use.data.rules.registry import RULES, RuleInfo, apply_rules, first_call, load_resources, rules_text
+from gemma_tool_use.data.rules.registry import RULES, RuleInfo, apply_rules
 from gemma_tool_use.data.rules.settings import EVERYTHING, PAPER_GATE, RuleSettings
-from gemma_tool_use.data.rules.shape import TOUCAN_SFT, Problem, subset
-
-Rule = RuleSettings
-apply_rule = apply_rules
+from gemma_tool_use.data.rules.shape import TOUCAN_SFT, Problem, first_call, subset
 
 __all__ = [
     "BENCHMARK_QUESTION",
@@ -61,13 +58,9 @@ __all__ = [
     "UNDECLARED_TOOL",
     "WITH_CALLS",
     "Problem",
-    "Rule",
     "RuleInfo",
     "RuleSettings",
-    "apply_rule",
     "apply_rules",
     "first_call",
-    "load_resources",
-    "rules_text",
     "subset",
 ]

@@ -22,18 +22,13 @@ def benchmark_question(conversation: Conversation, settings: RuleSettings) -> Pr
       FileError: a file of `--keep-out` cannot be read.
       DataError: it is not of a form that `file_questions` reads.
     """
-    known = benchmarks(settings)
+    known = [*([shipped_bfcl()] if settings.keep_out_bfcl else []), *map(file_benchmark, settings.keep_out)]
     for message in conversation.messages:
         for prints in known if message.role == "user" else ():
             if match := prints.find(message.content, settings.benchmark_similarity):
                 detail = f"{match.benchmark} {match.item}, similarity {match.similarity:.2f}"
                 return reasons.BENCHMARK_QUESTION, detail
     return None
-
-
-def benchmarks(settings: RuleSettings) -> list[Fingerprints]:
-    """The questions that are kept out, loaded once per process. Raises as `benchmark_question`."""
-    return [*([shipped_bfcl()] if settings.keep_out_bfcl else []), *map(file_benchmark, settings.keep_out)]
 
 
 @functools.lru_cache(maxsize=16)

@@ -152,56 +152,17 @@ KEPT: tuple[RuleInfo, ...] = (
 RULES: Mapping[str, RuleInfo] = MappingProxyType({rule.name: rule for rule in (*WHOLE, *KEPT)})
 
 
-def rules_text() -> str:
-    """The rules in their order, for `prepare --list-rules`: a line for what each keeps, one for what rejects say."""
-    width = max(map(len, RULES))
-    lines = ["Rules, in the order in which they are applied. The first objection counts; N is a limit.", ""]
-    for rule in RULES.values():
-        if rule is KEPT[0]:
-            lines += ["", "On what is left after the cut behind the first calls and without null arguments:", ""]
-        lines.append(f"{rule.name:<{width}}  keeps {rule.keeps}")
-        lines.append(f"{'':<{width}}  rejects say: {'; '.join(rule.reasons)}")
-    return "\n".join(lines)
-
-
 def apply_rules(conversation: Conversation, settings: RuleSettings) -> Conversation | Reject:
     """The conversation, cut as the settings say, or the first objection to it."""
     problem = _first_problem(WHOLE, conversation, settings)
     if problem is None:
         if settings.first_call_only:
-            conversation = first_call(conversation)
+            conversation = shape.first_call(conversation)
         conversation = arguments.drop_nulls(conversation, settings)
         problem = _first_problem(KEPT, conversation, settings)
     if problem is None:
         return conversation
     return Reject(id=conversation.id, reason=problem[0], detail=problem[1])
-
-
-def load_resources(settings: RuleSettings) -> None:
-    """Loads every file that the rules read, so that a missing one is an error before the first row.
-
-    Called before worker processes are forked, it also spares them the loading.
-
-    Raises:
-      ConfigError: a language or dialect of no known name.
-      FileError, DataError: a file of `settings.files()` is missing or not what it should be.
-    """
-    for prints in benchmark.benchmarks(settings):
-        prints.load_tables()
-    if settings.quality is not None:
-        quality.read_table(settings.quality)
-    text.load(settings)
-
-
-def first_call(conversation: Conversation) -> Conversation:
-    """The conversation up to and including its first assistant message with calls; itself when it has none.
-
-    `[user, assistant + call, tool, assistant]` gives `[user, assistant + call]`.
-    """
-    for i, message in enumerate(conversation.messages):
-        if message.calls:
-            return dataclasses.replace(conversation, messages=conversation.messages[: i + 1])
-    return conversation
 
 
 def _first_problem(rules: tuple[RuleInfo, ...], conversation: Conversation, settings: RuleSettings) -> Problem | None:

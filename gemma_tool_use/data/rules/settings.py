@@ -11,7 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from gemma_tool_use.errors import ConfigError
+from gemma_tool_use.errors import ConfigError, suggest
+from gemma_tool_use.formats.dialects import DIALECTS
 
 PAPER_GATE: Mapping[str, float] = MappingProxyType(
     {
@@ -118,6 +119,8 @@ class RuleSettings:
             found.append(f"single_turn keeps rows with one user message, min_turns {self.min_turns} others")
         if self.max_tokens is not None and self.tokenizer is None:
             found.append("max_tokens needs a tokenizer to count with: give --tokenizer a file or folder")
+        if self.max_tokens is not None and self.dialect not in DIALECTS:
+            found.append(f"there is no dialect {self.dialect!r}. {suggest(self.dialect, DIALECTS)}")
         return found
 
     def files(self) -> tuple[Path, ...]:

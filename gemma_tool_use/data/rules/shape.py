@@ -4,6 +4,7 @@ Each is a pure function `(conversation, settings) -> (reason, detail) | None`; N
 """
 
 import collections
+import dataclasses
 import json
 
 import orjson
@@ -34,9 +35,21 @@ def row_subset(conversation: Conversation, settings: RuleSettings) -> Problem | 
     return subset(conversation.source, settings)
 
 
+def first_call(conversation: Conversation) -> Conversation:
+    """The conversation up to and including its first assistant message with calls; itself when it has none.
+
+    `[user, assistant + call, tool, assistant]` gives `[user, assistant + call]`.
+    """
+    for i, message in enumerate(conversation.messages):
+        if message.calls:
+            return dataclasses.replace(conversation, messages=conversation.messages[: i + 1])
+    return conversation
+
+
 def turns(conversation: Conversation, settings: RuleSettings) -> Problem | None:
     users = sum(message.role == "user" for message in conversation.messages)
-    if not users:
+    kept = first_call(conversation) if settings.first_call_only else conversation
+    if not any(message.role == "user" for message in kept.messages):
         return reasons.NO_USER_MESSAGE, _roles(conversation)
     if settings.single_turn and users != 1:
         return reasons.NOT_SINGLE_TURN, f"{users} user messages"

@@ -44,20 +44,6 @@ def classify(text: str) -> tuple[str, float]:
     return str(code), float(probability)
 
 
-def load(settings: RuleSettings) -> None:
-    """Loads what the rules of this file need.
-
-    Raises:
-      ConfigError: a language or dialect of no known name.
-      Others as `load_tokenizer`.
-    """
-    if settings.languages:
-        _check_known(settings.languages)
-    if settings.max_tokens is not None and settings.tokenizer is not None:
-        get_dialect(settings.dialect)
-        _tokenizer(settings.tokenizer)
-
-
 def tokens(conversation: Conversation, settings: RuleSettings) -> Problem | None:
     if settings.max_tokens is None or settings.tokenizer is None:
         return None

@@ -1,6 +1,6 @@
 """Where rows come from: finds the files of a source, and reads small data into memory.
 
-    loaded = load("toucan-sft", "toucan/SFT", rule=Rule())
+    loaded = load("toucan-sft", "toucan/SFT", rule=RuleSettings())
     loaded.counts     # {"kept": 153, "more than 3 tools offered": 139, "more than 2 tools used": 6, ...}
 
 A location is a file; a folder; `owner/name` of the Hugging Face hub, with `:PATTERN` for other files than the source's
@@ -22,7 +22,7 @@ from gemma_tool_use.data.files import SUFFIXES, existing, parquet_columns, plain
 from gemma_tool_use.data.prepared import open_prepared
 from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.data.row_task import RowTask
-from gemma_tool_use.data.rules import Rule
+from gemma_tool_use.data.rules import RuleSettings
 from gemma_tool_use.data.sources import hub, kaggle, openai_jsonl
 from gemma_tool_use.data.sources.registry import SOURCES, check_licence
 from gemma_tool_use.data.sources.source import Source
@@ -61,7 +61,7 @@ def load(
     source: str,
     location: str,
     *,
-    rule: Rule,
+    rule: RuleSettings,
     limit: int | None = None,
     max_bad_share: float = 0.1,
     allow_non_commercial: bool = False,
@@ -96,7 +96,7 @@ def load(
 
 
 def outcomes(
-    source: Source, files: Iterable[Path], rule: Rule, tally: Tally, *, limit: int | None = None
+    source: Source, files: Iterable[Path], rule: RuleSettings, tally: Tally, *, limit: int | None = None
 ) -> Iterator[Conversation | Reject]:
     """The kept conversation or the reject of each row, one at a time, counted in `tally`; stops at `limit` kept."""
     task = RowTask(source=source.name, rules=rule)

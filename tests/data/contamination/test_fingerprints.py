@@ -14,7 +14,7 @@ from gemma_tool_use.data.contamination import build, fingerprints
 from gemma_tool_use.data.contamination.fingerprints import Match, fingerprint, load, save, shipped_bfcl
 from gemma_tool_use.data.contamination.questions import bfcl_questions, file_questions
 from gemma_tool_use.data.rejects import Reject
-from gemma_tool_use.data.rules import BENCHMARK_QUESTION, EVERYTHING, RuleSettings, apply_rules, load_resources
+from gemma_tool_use.data.rules import BENCHMARK_QUESTION, EVERYTHING, RuleSettings, apply_rules
 from gemma_tool_use.errors import DataError, FileError
 
 # One question of BFCL v4 (Apache-2.0), so that the shipped fingerprints are tried on a real one.
@@ -197,18 +197,17 @@ def test_files_of_ones_own_are_kept_out_too(tmp_path):
     path = tmp_path / "ours.txt"
     path.write_text(f"{LONG}\n", encoding="utf-8")
     rule = RuleSettings(keep_out=(path,), keep_out_bfcl=False)
-    load_resources(rule)
     assert apply_rules(conversation(LONG.replace("four", "five")), rule).detail.startswith("ours.txt ours.txt:1, sim")
     assert apply_rules(conversation(REAL), rule) == conversation(REAL)
     strict = RuleSettings(keep_out=(path,), keep_out_bfcl=False, benchmark_similarity=1)
     assert isinstance(apply_rules(conversation(LONG.replace("four", "five")), strict), Conversation)
     with pytest.raises(FileError, match=r"none\.txt"):
-        load_resources(RuleSettings(keep_out=(tmp_path / "none.txt",)))
+        apply_rules(conversation(LONG), RuleSettings(keep_out=(tmp_path / "none.txt",)))
 
 
 def test_a_lookup_takes_well_under_a_millisecond():
     prints, texts = shipped_bfcl(), sentences(300, words=25)
-    prints.load_tables()
+    prints.find(LONG)
     start = time.perf_counter()
     for text in texts:
         prints.find(text)

@@ -1,5 +1,7 @@
 """Arguments of calls: what fits a schema, what happens to nulls, and what a stranger's schema may not do."""
 
+import http.server
+import threading
 import time
 
 import pytest
@@ -129,6 +131,25 @@ def test_a_schema_that_cannot_be_checked_is_a_reason_of_its_own(problem):
     assert reason == reasons.UNCHECKABLE_SCHEMA
     assert problem in detail
     assert time.perf_counter() - start < 2
+
+
+def test_no_schema_reaches_the_network():
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        for schema in ({"$ref": f"{url}/a"}, {"$schema": f"{url}/b"}, {"$id": f"{url}/c/", "$ref": "d.json"}):
+            assert objection(ToolSpec(name="f", parameters=schema), {})[0] == reasons.UNCHECKABLE_SCHEMA
+        server.shutdown()
+    assert asked == []
 
 
 def test_a_recursive_schema_and_an_older_draft_are_checked():

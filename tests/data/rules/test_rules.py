@@ -14,7 +14,7 @@ from tiny_tokenizer import write_tiny_tokenizer
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
 from gemma_tool_use.data import rejects, rules
 from gemma_tool_use.data.rejects import Reject
-from gemma_tool_use.data.rules import EVERYTHING, RULES, RuleSettings, apply_rules, load_resources, reasons, rules_text
+from gemma_tool_use.data.rules import EVERYTHING, RULES, RuleSettings, apply_rules, reasons
 from gemma_tool_use.errors import ConfigError
 
 USER = Message(role="user", content="hi")
@@ -124,12 +124,6 @@ def test_every_reason_of_every_rule_is_planted_here_or_beside_its_rule():
     assert set(listed) == set(PLANTED) | elsewhere
 
 
-def test_the_list_for_users_names_every_rule_and_reason():
-    text = rules_text()
-    assert all(f"\n{name} " in text for name in RULES)
-    assert all(reason in text for rule in RULES.values() for reason in rule.reasons)
-
-
 @given(st.permutations(sorted(PLANTED)), st.sampled_from([RuleSettings(), EVERYTHING, VALID]))
 def test_kept_rows_and_rejects_add_up_and_do_not_depend_on_the_order(order, rule):
     def counts(names):
@@ -229,6 +223,12 @@ def test_first_call_only_ends_the_conversation_after_its_first_calls():
     assert apply_rules(whole, RuleSettings(first_call_only=False)) == whole
 
 
+def test_a_call_before_the_first_question_leaves_nothing_to_train_on():
+    early = conversation(calling("a"), USER, ANSWER)
+    assert reason(apply_rules(early, RuleSettings(languages=("en",)))) == rules.NO_USER_MESSAGE
+    assert apply_rules(early, RuleSettings(first_call_only=False)) == early
+
+
 def test_what_is_cut_away_need_not_be_valid():
     late = conversation(USER, calling("forecast", city="Oslo"), calling("forecast", days=2), tools=[DAYS])
     assert isinstance(apply_rules(late, RuleSettings()), Conversation)
@@ -261,10 +261,9 @@ def test_the_language_is_that_of_the_first_question_and_always_the_same():
 
 def test_a_language_of_no_known_name_is_an_error_and_not_an_empty_set():
     with pytest.raises(ConfigError, match="--languages takes ISO 639-1 codes, got 'english'"):
-        load_resources(settings(languages=("en", "english")))
+        apply_rules(conversation(USER, ANSWER), settings(languages=("en", "english")))
     with pytest.raises(ConfigError, match="gemma_json"):
-        load_resources(settings(max_tokens=9, tokenizer=Path("t"), dialect="gemma_jsn"))
-    load_resources(ENGLISH)
+        settings(max_tokens=9, tokenizer=Path("t"), dialect="gemma_jsn")
 
 
 def test_settings_that_make_no_sense_are_all_named():

@@ -12,7 +12,7 @@ import pytest
 from hub_server import HubServer
 from huggingface_hub import constants
 
-from gemma_tool_use.data.rules import Rule
+from gemma_tool_use.data.rules import RuleSettings
 from gemma_tool_use.data.sources.hub import looks_like_id
 from gemma_tool_use.data.sources.load import load
 from gemma_tool_use.errors import FileError, HubError
@@ -57,7 +57,7 @@ def hub(monkeypatch, tmp_path):
 
 def test_the_sft_shards_are_downloaded_once_and_in_order(hub):
     for _ in range(2):
-        loaded = load("auto", TOUCAN, rule=Rule())
+        loaded = load("auto", TOUCAN, rule=RuleSettings())
         assert [conversation.id for conversation in loaded.conversations] == ["a", "b", "c"]
     gets = [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
     assert sorted(path.rpartition("/")[2] for path in gets) == [
@@ -68,24 +68,24 @@ def test_the_sft_shards_are_downloaded_once_and_in_order(hub):
 
 def test_a_dataset_that_does_not_exist_is_a_hub_error(hub):
     with pytest.raises(HubError, match="'data/toucan' is neither a file or folder here nor a public dataset"):
-        load("toucan-sft", "data/toucan", rule=Rule())
+        load("toucan-sft", "data/toucan", rule=RuleSettings())
 
 
 def test_a_dataset_in_another_form_is_a_hub_error(hub):
     with pytest.raises(HubError, match=r"someone/else has no file SFT/\*\.parquet"):
-        load("toucan-sft", "someone/else", rule=Rule())
+        load("toucan-sft", "someone/else", rule=RuleSettings())
 
 
 def test_a_gated_dataset_names_the_terms_and_the_token(hub):
     hub.gated = frozenset({TOUCAN})
     with pytest.raises(HubError, match=rf"gated: accept its terms at http.*/datasets/{TOUCAN}, then set HF_TOKEN"):
-        load("toucan-sft", TOUCAN, rule=Rule())
+        load("toucan-sft", TOUCAN, rule=RuleSettings())
 
 
 def test_a_hub_out_of_reach_is_a_hub_error(hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubError, match=r"could not be fetched from http://127\.0\.0\.1:9.*Check the network"):
-        load("toucan-sft", TOUCAN, rule=Rule())
+        load("toucan-sft", TOUCAN, rule=RuleSettings())
 
 
 def test_a_full_disk_is_a_file_error(hub, monkeypatch):
@@ -94,7 +94,7 @@ def test_a_full_disk_is_a_file_error(hub, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
     with pytest.raises(FileError, match="disk is full while downloading"):
-        load("toucan-sft", TOUCAN, rule=Rule())
+        load("toucan-sft", TOUCAN, rule=RuleSettings())
 
 
 def test_what_may_be_a_dataset_id(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 from gemma_tool_use.conversation import conversation_to_dict
 from gemma_tool_use.data import rejects, rules
-from gemma_tool_use.data.rules import EVERYTHING, Rule
+from gemma_tool_use.data.rules import EVERYTHING, RuleSettings
 from gemma_tool_use.data.sources.load import load, locate
 from gemma_tool_use.errors import ConfigError, DataError, FileError
 
@@ -56,7 +56,7 @@ def test_kept_and_rejects_add_up_to_the_rows_read(tmp_path):
         toucan_row(13, tools=4),
         toucan_row(14, messages="[oops"),
     ]
-    loaded = load("toucan-sft", write_parquet(tmp_path / "t.parquet", rows), rule=Rule())
+    loaded = load("toucan-sft", write_parquet(tmp_path / "t.parquet", rows), rule=RuleSettings())
     assert loaded.counts == {
         "kept": 12,
         "subset not asked for": 1,
@@ -72,20 +72,20 @@ def test_a_folder_in_the_hubs_layout_reads_its_sft_shards_in_order(tmp_path):
     for shard in (1, 0):
         write_parquet(tmp_path / f"SFT/train-0000{shard}-of-00002.parquet", [toucan_row(shard)])
     write_parquet(tmp_path / "OSS/train-00000-of-00001.parquet", [{"uuid": "x"}])
-    loaded = load("toucan-sft", str(tmp_path), rule=Rule())
+    loaded = load("toucan-sft", str(tmp_path), rule=RuleSettings())
     assert [c.id for c in loaded.conversations] == ["u0", "u1"]
-    assert load("auto", str(tmp_path / "SFT"), rule=Rule()).fingerprint == loaded.fingerprint
+    assert load("auto", str(tmp_path / "SFT"), rule=RuleSettings()).fingerprint == loaded.fingerprint
 
 
 def test_a_folder_without_all_its_shards_is_read_with_a_warning(tmp_path):
     write_parquet(tmp_path / "train-00000-of-00003.parquet", [toucan_row()])
     with pytest.warns(UserWarning, match="1 of the 3 shards of 'train'"):
-        assert load("toucan-sft", str(tmp_path), rule=Rule()).counts == {"kept": 1}
+        assert load("toucan-sft", str(tmp_path), rule=RuleSettings()).counts == {"kept": 1}
 
 
 def test_limit_stops_after_that_many_kept(tmp_path):
     rows = [toucan_row(0, subset="irrelevant"), *(toucan_row(i) for i in range(1, 9))]
-    loaded = load("toucan-sft", write_parquet(tmp_path / "t.parquet", rows), rule=Rule(), limit=2)
+    loaded = load("toucan-sft", write_parquet(tmp_path / "t.parquet", rows), rule=RuleSettings(), limit=2)
     assert loaded.counts == {"kept": 2, "subset not asked for": 1}
 
 
@@ -103,7 +103,7 @@ def test_jsonl_survives_bom_crlf_blank_lines_and_gzip(tmp_path):
 
 def test_a_rule_that_cuts_says_how_many_it_cut(tmp_path):
     short = {"tools": [TOOL], "messages": LINE["messages"][:2]}
-    loaded = load("openai-jsonl", write_lines(tmp_path / "r.jsonl", LINE, short, LINE), rule=Rule())
+    loaded = load("openai-jsonl", write_lines(tmp_path / "r.jsonl", LINE, short, LINE), rule=RuleSettings())
     assert [len(conversation.messages) for conversation in loaded.conversations] == [2, 2, 2]
     assert loaded.shortened == 2
 
@@ -188,7 +188,7 @@ def test_arrow_structs_are_refused_because_they_invent_nulls(tmp_path):
 def test_a_missing_column_is_named_with_those_found(tmp_path):
     path = write_parquet(tmp_path / "t.parquet", [{"uuid": "u", "messages": "[]"}])
     with pytest.raises(DataError, match=r"no column 'subset_name', 'tools'; its columns are uuid, messages"):
-        load("toucan-sft", path, rule=Rule())
+        load("toucan-sft", path, rule=RuleSettings())
 
 
 def test_files_that_are_not_whole_parquet_files_are_named(tmp_path):
@@ -203,40 +203,40 @@ def test_files_that_are_not_whole_parquet_files_are_named(tmp_path):
     for name, content in damaged.items():
         (tmp_path / f"{name}.parquet").write_bytes(content)
         with pytest.raises(DataError, match=rf"{name}\.parquet is (not a whole parquet file|damaged)"):
-            load("toucan-sft", str(tmp_path / f"{name}.parquet"), rule=Rule())
+            load("toucan-sft", str(tmp_path / f"{name}.parquet"), rule=RuleSettings())
 
 
 def test_inputs_without_rows_are_errors(tmp_path):
     (tmp_path / "empty.jsonl").write_bytes(b"\n")
     with pytest.raises(DataError, match="holds no rows"):
-        load("openai-jsonl", str(tmp_path / "empty.jsonl"), rule=Rule())
+        load("openai-jsonl", str(tmp_path / "empty.jsonl"), rule=RuleSettings())
     path = tmp_path / "none.parquet"
     pq.write_table(pa.table({name: pa.array([], pa.string()) for name in toucan_row()}), path)
     with pytest.raises(DataError, match="holds no rows"):
-        load("toucan-sft", str(path), rule=Rule())
+        load("toucan-sft", str(path), rule=RuleSettings())
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match=r"holds no \.parquet, \.jsonl"):
-        load("toucan-sft", str(tmp_path / "folder"), rule=Rule())
+        load("toucan-sft", str(tmp_path / "folder"), rule=RuleSettings())
 
 
 def test_a_path_that_is_not_there_or_not_readable_is_a_file_error(tmp_path):
     for location in (tmp_path / "gone.parquet", tmp_path / "gone", tmp_path / ("x" * 300)):
         with pytest.raises(FileError, match="cannot read"):
-            load("toucan-sft", str(location), rule=Rule())
+            load("toucan-sft", str(location), rule=RuleSettings())
     with pytest.raises(FileError, match="cannot read"):
-        load("openai-jsonl", write_lines(tmp_path / "file.jsonl", LINE) + "/rows.jsonl", rule=Rule())
+        load("openai-jsonl", write_lines(tmp_path / "file.jsonl", LINE) + "/rows.jsonl", rule=RuleSettings())
 
 
 def test_a_misspelt_source_gets_a_suggestion(tmp_path):
     with pytest.raises(ConfigError, match=r"Did you mean 'toucan-sft'\? Known: .*openai-jsonl"):
-        load("tucan-sft", str(tmp_path), rule=Rule())
+        load("tucan-sft", str(tmp_path), rule=RuleSettings())
 
 
 def test_auto_says_what_it_saw_when_it_cannot_tell(tmp_path):
     with pytest.raises(ConfigError, match=r"columns a\. Name the source"):
-        load("auto", write_parquet(tmp_path / "a.parquet", [{"a": "1"}]), rule=Rule())
+        load("auto", write_parquet(tmp_path / "a.parquet", [{"a": "1"}]), rule=RuleSettings())
     with pytest.raises(DataError, match=r"rows.csv is none of the files that hold rows: \.parquet"):
-        load("auto", write_lines(tmp_path / "rows.csv", LINE), rule=Rule())
+        load("auto", write_lines(tmp_path / "rows.csv", LINE), rule=RuleSettings())
 
 
 def test_auto_recognises_both_forms(tmp_path):
