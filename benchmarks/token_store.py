@@ -42,6 +42,7 @@ from gemma_tool_use.models.resolve import resolve
 
 ROWS, SHARD_ROWS, FLIPS = 100_000, 50_000, 50
 MAX_LENGTH = 512
+USAGES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 def write_folder(folder: Path, rows: int) -> None:
@@ -89,10 +90,10 @@ WAYS: dict[str, Callable[[Path, Path, Recipe], EncodedRows]] = {"plain": plain, 
 def one_way(name: str, folder: Path, cache: Path) -> dict[str, Any]:
     """What a child process measures."""
     how = recipe()
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), sum(map(_cpu, USAGES))
     encoded = WAYS[name](folder, cache, how)
-    seconds = time.perf_counter() - start
-    peaks = [resource.getrusage(who).ru_maxrss * 1024 / 1e9 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    seconds, worked = time.perf_counter() - start, sum(map(_cpu, USAGES)) - worked
+    peaks = [resource.getrusage(who).ru_maxrss * 1024 / 1e9 for who in USAGES]
     start = time.perf_counter()
     elements = batches(encoded.rows, batch_size=8, length=MAX_LENGTH, pad_id=how.tokenizer.pad_id, seed=0, epochs=1)
     digest = hashlib.sha256()
@@ -102,6 +103,7 @@ def one_way(name: str, folder: Path, cache: Path) -> dict[str, Any]:
             break
     return {
         "seconds": round(seconds, 2),
+        "cpu_seconds_of_all_processes": round(worked, 2),
         "peak_gb_main": round(peaks[0], 2),
         "peak_gb_largest_worker": round(peaks[1], 2),
         "rows_batched_per_second": round(8000 / (time.perf_counter() - start)),
@@ -111,8 +113,15 @@ def one_way(name: str, folder: Path, cache: Path) -> dict[str, Any]:
     }
 
 
+def _cpu(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
 def in_child(name: str, folder: Path) -> dict[str, Any]:
-    arguments = [sys.executable, __file__, "--scratch", str(folder.parent), "--only", name]
+    # Not as a script: worker processes would import all of this file, as they do not import all of the train command.
+    code = f"import sys; sys.path[0] = {str(Path(__file__).parent)!r}; import token_store; token_store.main()"
+    arguments = [sys.executable, "-c", code, "--scratch", str(folder.parent), "--only", name]
     done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 
@@ -176,13 +185,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scratch", type=Path, required=True, help="a new folder; removed in the end")
     parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--only", choices=WAYS)
+    parser.add_argument("--only", choices=[*WAYS, "write"])
     arguments = parser.parse_args()
     folder, cache = arguments.scratch / "prepared", arguments.scratch / "tokens"
+    if arguments.only == "write":
+        write_folder(folder, arguments.rows)
+        return
     if arguments.only:
         print(json.dumps(one_way(arguments.only, folder, cache)))
         return
-    write_folder(folder, arguments.rows)
+    # In a process of its own: on Linux a child's peak memory begins with what its parent holds.
+    subprocess.run([sys.executable, __file__, *sys.argv[1:], "--only", "write"], check=True)
     ways = {name: in_child(way, folder) for name, way in (("plain", "plain"), ("cold", "store"), ("warm", "store"))}
     if len({way["sha256_of_1000_batches"] for way in ways.values()}) != 1:
         raise SystemExit("the ways give other batches")
