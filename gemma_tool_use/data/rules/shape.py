@@ -48,8 +48,9 @@ def first_call(conversation: Conversation) -> Conversation:
 
 def turns(conversation: Conversation, settings: RuleSettings) -> Problem | None:
     users = sum(message.role == "user" for message in conversation.messages)
-    kept = first_call(conversation) if settings.first_call_only else conversation
-    if not any(message.role == "user" for message in kept.messages):
+    # Of a row that begins with calls, the cut behind them would leave no question.
+    begins = next((message for message in conversation.messages if message.role == "user" or message.calls), None)
+    if not users or (settings.first_call_only and begins is not None and begins.calls):
         return reasons.NO_USER_MESSAGE, _roles(conversation)
     if settings.single_turn and users != 1:
         return reasons.NOT_SINGLE_TURN, f"{users} user messages"
