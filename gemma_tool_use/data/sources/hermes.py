@@ -150,11 +150,16 @@ def _checked(messages: tuple[Message, ...], answering: list[str | None]) -> tupl
 
 
 def _tools(row: Row, items: list[Any]) -> tuple[ToolSpec, ...]:
-    if tools := turns.read_tools(row.get(TOOLS)):
+    if tools := turns.read_tools(_given(row.get(TOOLS))):
         return tools
     texts = (item.get("value") for item in items if isinstance(item, dict) and item.get("from") == "system")
     listed = next((found for text in texts if isinstance(text, str) and (found := _listed(text)) is not None), None)
-    return turns.read_tools(None if listed in (None, "", "null", "None") else listed)
+    return turns.read_tools(_given(listed))
+
+
+def _given(tools: Any) -> Any:
+    """The tools, None when they are written as nothing in JSON's or Python's way."""
+    return None if tools in ("", "null", "None") else tools
 
 
 def _listed(text: str) -> str | None:

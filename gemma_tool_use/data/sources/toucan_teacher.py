@@ -73,8 +73,8 @@ def without_tools(text: str) -> str:
         start, end = text.find(opening), text.rfind(closing)
         if 0 <= start < end:
             before, after = text[:start].rstrip(), text[end + len(closing) :].strip()
-            if after.startswith(QWEN_TAIL[0]) and after.endswith(QWEN_TAIL[1]):
-                after = ""
+            if after.startswith(QWEN_TAIL[0]):
+                after = after.rpartition(QWEN_TAIL[1])[2].strip()
             return "\n\n".join(part for part in (before, after) if part)
     return text
 

@@ -1,16 +1,20 @@
 """Toucan rows to conversations: the picture of the module docstring, and a named reason for every broken row."""
 
+import ast
 import json
+import warnings
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
 from gemma_tool_use.data import rejects
 from gemma_tool_use.data.files import read_rows
-from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.data.rejects import Reject, RowError
 from gemma_tool_use.data.sources import toucan
 
 CONVERT = {
@@ -109,6 +113,38 @@ def test_a_call_at_the_end_needs_no_response():
 def test_the_quoting_that_repr_chooses_never_matters(arguments):
     content = str({"name": "f", "arguments": json.dumps(arguments)})
     assert toucan.read_call(content) == ToolCall(name="f", arguments=arguments)
+
+
+CHARACTERS = st.sampled_from(
+    ["'", '"', "\\", "\n", "\r", "\t", "\0", "é", "\u2028", "\ud83d", "{", ", 'arguments': '", "a"]
+)
+
+
+def literal(content):
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return ast.literal_eval(content)
+    except (SyntaxError, ValueError):
+        return "unreadable"
+
+
+def parsed(content):
+    try:
+        return toucan.parse_repr(content)
+    except RowError:
+        return "unreadable"
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(CHARACTERS, max_size=5), st.lists(CHARACTERS, max_size=8), st.booleans())
+def test_the_fast_way_to_read_a_repr_gives_what_literal_eval_gives(name, text, honest):
+    """Also of texts that no `repr` wrote, put together without any escape."""
+    call = {"name": "".join(name), "arguments": "".join(text)}
+    content = str(call) if honest else f"{{'name': '{call['name']}', 'arguments': '{call['arguments']}'}}"
+    assert parsed(content) == literal(content)
+    if honest and "\ud83d" not in content:
+        assert parsed(content) == call
 
 
 @pytest.mark.parametrize(
