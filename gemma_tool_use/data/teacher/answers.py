@@ -6,7 +6,6 @@ read_calls('{"calls": [], "missing": ["city"], "reply": "Which city?"}')   # Ass
 
 import dataclasses
 import json
-import math
 from typing import Any
 
 from gemma_tool_use.conversation import ToolCall
@@ -96,17 +95,6 @@ def _call(value: Any) -> ToolCall:
     arguments = function.get("arguments")
     if isinstance(arguments, str):
         arguments = json_object(arguments)  # as OpenAI's own calls have it
-    if not isinstance(arguments, dict) or not _finite(arguments):
+    if not isinstance(arguments, dict):
         raise AnswerError(WRONG_FORM, f"arguments of {name!r} must be a JSON object, got {short(arguments, 80)}")
     return ToolCall(name=name, arguments=arguments)
-
-
-def _finite(arguments: dict[str, Any]) -> bool:
-    """Whether no number is too large to be one: `1e999` is JSON, and infinite once it is read."""
-    waiting: list[Any] = [arguments]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, float) and not math.isfinite(node):
-            return False
-        waiting += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return True

@@ -80,11 +80,9 @@ async def exchange(http: httpx.AsyncClient, endpoint: Endpoint, body: dict[str, 
       TeacherError: no request will be; says what to do.
     """
     content = json.dumps(body, ensure_ascii=True).encode()
-    sent = False
     try:
         async with asyncio.timeout(timeout):
             async with http.stream("POST", endpoint.url, content=content, headers=endpoint.headers()) as response:
-                sent = True
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise TeacherError(
                         f"{endpoint.host} compresses its answers unasked; use an address without that proxy"
@@ -96,7 +94,7 @@ async def exchange(http: httpx.AsyncClient, endpoint: Endpoint, body: dict[str, 
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
         raise TransientError(f"no connection ({_words(error)})", connected=False) from None
     except httpx.TransportError as error:
-        raise TransientError(f"the connection broke ({_words(error)})", paid=sent) from None
+        raise TransientError(f"the connection broke ({_words(error)})", paid=True) from None
     if response.status_code == httpx.codes.OK:
         return _answer(endpoint, response, raw) if whole else Answer(fault=TOO_LONG)
     _raise_status(endpoint, response, raw)

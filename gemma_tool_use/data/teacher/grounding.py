@@ -16,6 +16,7 @@ The rule, for every string and number in the arguments, however deep:
 True, false and null say nothing that could be looked up; the schema decides on them.
 """
 
+import itertools
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -176,7 +177,7 @@ def _scaled(text: str) -> Iterator[float]:
     """`"20k"`, `"3 million"`: a number in digits followed by a word that multiplies it."""
     words = normalise(text).split()
     factors = {"k": 1e3, "m": 1e6, "thousand": 1e3, "hundred": 1e2, "million": 1e6, "dozen": 12}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in itertools.pairwise([*words, ""]):
         digits = word.rstrip("km")
         factor = factors.get(word[len(digits) :]) or factors.get(following)
         if factor and len(digits) <= 20 and digits.count(".") <= 1 and digits.replace(".", "").isdecimal():
@@ -186,7 +187,7 @@ def _scaled(text: str) -> Iterator[float]:
 def _spelled(text: str) -> Iterator[float]:
     """`"twenty-five"` gives 20, 5 and 25; `"two hundred"` gives 2, 100 and 200."""
     words = [_NUMBER_WORDS.get(word) for word in _words(text)]
-    for first, second in zip(words, [*words[1:], None], strict=True):
+    for first, second in itertools.pairwise([*words, None]):
         if first is None:
             continue
         yield first

@@ -10,7 +10,7 @@ tools in turn, in an order of the seed, so that all are used about equally often
 import dataclasses
 import itertools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gemma_tool_use.conversation import ToolSpec
@@ -70,21 +70,24 @@ class Plan:
           DataError: no tools, or two of one name.
         """
         names = [tool.name for tool in tools]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise DataError(f"two tools are named {', '.join(map(repr, twice))}; rename one of each")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise DataError(f"two tools are named {', '.join(map(repr, repeated))}; rename one of each")
         if not tools:
             raise DataError("there are no tools to write requests for")
         self.tools, self._seed, self._languages = tuple(tools), seed, tuple(languages)
         rng = random.Random(f"teacher:{seed}")
         self._start = rng.random()
         pairs = list(itertools.combinations(self.tools, 2)) if len(tools) <= 200 else list(itertools.pairwise(tools))
+        # Two calls of one tool must differ, so it needs a parameter.
+        twice = [(tool,) for tool in self.tools if _properties(tool)]
         askable = [(tool, name) for tool in self.tools for name in required(tool)]
-        self._weights = {kind: weight for kind, weight in KINDS.items() if kind != MISSING_ARGUMENT or askable}
-        self._turns = {
-            "tools": _endless(self.tools, rng),
-            "pairs": _endless(pairs, rng),
-            "askable": _endless(askable, rng),
+        impossible = {
+            kind for kind, able in ((MISSING_ARGUMENT, askable), (SEVERAL_CALLS, [*twice, *pairs])) if not able
         }
+        self._weights = {kind: weight for kind, weight in KINDS.items() if kind not in impossible}
+        self._pair_share = PAIR_SHARE if twice and pairs else float(bool(pairs))
+        self._single, self._twice = _endless([(tool,) for tool in self.tools], rng), _endless(twice, rng)
+        self._pairs, self._askable = _endless(pairs, rng), _endless(askable, rng)
         self._scenarios: list[Scenario] = []
 
     def __getitem__(self, job: int) -> Scenario:
@@ -123,11 +126,11 @@ class Plan:
         if kind == NO_CALL:
             return (), 0, ""
         if kind == MISSING_ARGUMENT:
-            tool, name = next(self._turns["askable"])
+            tool, name = next(self._askable)
             return (tool,), 0, name
-        if kind == SEVERAL_CALLS and len(self.tools) > 1 and rng.random() < PAIR_SHARE:
-            return next(self._turns["pairs"]), 2, ""
-        return (next(self._turns["tools"]),), 2 if kind == SEVERAL_CALLS else 1, ""
+        if kind == SEVERAL_CALLS:
+            return next(self._pairs if rng.random() < self._pair_share else self._twice), 2, ""
+        return next(self._single), 1, ""
 
 
 def required(tool: ToolSpec) -> list[str]:
@@ -147,7 +150,7 @@ def _properties(tool: ToolSpec) -> dict[str, Any]:
     return properties if isinstance(properties, dict) else {}
 
 
-def _endless(values: Sequence[Any], rng: random.Random) -> Any:
+def _endless(values: Sequence[Any], rng: random.Random) -> Iterator[Any]:
     """All values in a random order, then all in another, and so on."""
     order = random.Random(rng.random())
     while values:

@@ -130,7 +130,8 @@ class _Run:
         for job in sorted(self._done):
             for item in self._done[job]:
                 outcome = item.outcome
-                if isinstance(outcome, Conversation) and not self._seen.is_first(item.key, item.place):
+                # Also what was refused for another reason: whether its answer was asked for at all is a matter of time.
+                if item.key and not self._seen.is_first(item.key, item.place):
                     outcome = duplicate(item, self._plan[job]).outcome
                 if isinstance(outcome, Conversation) and len(rows) == self._count:
                     outcome = Reject(id=outcome.id, reason=SURPLUS)
