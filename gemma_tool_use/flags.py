@@ -103,7 +103,10 @@ def _fields(config_type: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _scan(words: Sequence[str], flags: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, list[str]], bool]:
-    """Splits the command line into `{"lora.rank": ["8"]}` and whether help was asked for; the last of equals wins."""
+    """Splits the command line into `{"lora.rank": ["8"]}` and whether help was asked for.
+
+    The last of equals wins; of a flag that takes several values, `--input a --input b` is `--input a b`.
+    """
     given: dict[str, list[str]] = {}
     wants_help, i = False, 0
 
@@ -127,7 +130,8 @@ def _scan(words: Sequence[str], flags: Mapping[str, Any], problems: list[str]) -
             if name not in flags:
                 problems.append(_unknown(f"--{name}", flags))
             else:
-                given[name] = ["false"] if negated else tokens
+                before = given.get(name, []) if takes_many(flags[name]) else []
+                given[name] = ["false"] if negated else [*before, *tokens]
         elif name not in flags:
             problems.append(_unknown(f"--{name}" if word.startswith("--") else f"{name}=", flags))
         else:

@@ -12,7 +12,7 @@ writes, and prints a funnel whose numbers add up to the rows read:
                     run.json                        when, where, how long: what two equal runs do not share
 
 The folder appears only when it is complete. A run that was killed goes on where it stopped when the same command is
-given again; what it has done waits in `prepared/toucan.partial`. `--source prepared`, or `auto`, reads the folder back.
+given again; what it has done waits in `prepared/toucan.partial`. Training and every other command read the folder back.
 """
 
 import dataclasses
@@ -130,6 +130,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     from gemma_tool_use.data.engine.run import run as run_engine
 
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    output = config.output.expanduser().absolute()
     inputs = _inputs(config)
     settings = RunSettings(
         rules=config.rules,
@@ -148,7 +149,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         manifest = run_engine(
             inputs,
             settings,
-            output=config.output,
+            output=output,
             workers=workers,
             tolerance=Tolerance(max_bad_share=config.max_bad_share, skip_bad_files=config.skip_bad_files),
             progress=bar.update,
@@ -159,9 +160,9 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         "host": socket.gethostname(),
         "workers": workers,
         "inputs": [str(path.absolute()) for each in inputs for path in each.files],
-        "output": str(config.output.absolute()),
+        "output": str(output),
     }
-    (config.output / RUN_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    (output / RUN_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return manifest
 
 
@@ -174,8 +175,14 @@ def _inputs(config: PrepareConfig) -> list[Any]:
     inputs = []
     for name, location in zip(names, config.input, strict=True):
         source, files = sources.locate(name, location, allow_non_commercial=config.allow_non_commercial)
-        inputs.append(Input(name=Path(location).name or location, source=source, files=tuple(files)))
+        inputs.append(Input(name=_name(location), source=source, files=tuple(files)))
     return inputs
+
+
+def _name(location: str) -> str:
+    """A file or folder without where it lies, and a dataset id as it is."""
+    path = Path(location).expanduser()
+    return path.absolute().name if path.exists() else location
 
 
 def _print_result(manifest: dict[str, Any], console: Console) -> None:

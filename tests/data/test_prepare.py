@@ -182,6 +182,16 @@ def test_weights_draw_from_several_inputs_of_different_sources(tmp_path):
     assert [each["source"] for each in manifest["inputs"]] == ["toucan-sft", "openai-jsonl"]
 
 
+def test_several_inputs_may_be_given_one_by_one(tmp_path):
+    for i in range(2):
+        toucan_rows.write(tmp_path / f"{i}.parquet", [toucan_rows.row(i, question=QUESTIONS[i])])
+    inputs = [word for i in range(2) for word in ("--input", str(tmp_path / f"{i}.parquet"))]
+    assert main([*inputs, "--output", str(tmp_path / "out"), *HERE]) == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert [each["name"] for each in manifest["inputs"]] == ["0.parquet", "1.parquet"]
+    assert manifest["counts"] == {"kept": 2}
+
+
 def test_an_existing_folder_with_content_is_refused_and_an_empty_one_used(toucan_file, tmp_path):
     used = tmp_path / "used"
     used.mkdir()
