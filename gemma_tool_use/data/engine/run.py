@@ -203,6 +203,12 @@ def _write(
     rejects = write.write_rejects(
         numbers, work.units, work.path / LATE, work.result / write.REJECTS_FILE, decided["last"]
     )
+    rows = sum(each["rows"] for each in [*results.values(), rejects])
+    if rows != decided["rows_read"]:
+        raise DataError(
+            f"{rows} rows were written of {decided['rows_read']} that were read: {work.path} was changed from outside. "
+            "Remove it and run again"
+        )
     with written(work.result / FUNNEL) as temporary:
         temporary.write_text(svg(funnel(decided)), encoding="utf-8")
     drawing = identity(work.result / FUNNEL)

@@ -7,11 +7,12 @@ from xml.etree import ElementTree
 import pytest
 import toucan_rows
 
+from gemma_tool_use.data.engine import write
 from gemma_tool_use.data.engine.atomic import remove_temporary, written
 from gemma_tool_use.data.engine.funnel import counts, funnel, svg
 from gemma_tool_use.data.engine.work_folder import open_work_folder
 from gemma_tool_use.data.prepare import PrepareConfig, prepare
-from gemma_tool_use.errors import FileError
+from gemma_tool_use.errors import DataError, FileError
 
 PLAN = {"settings": {"seed": 0, "rows": [1, 2]}}
 
@@ -91,6 +92,15 @@ def test_changed_settings_or_inputs_do_not_continue_old_work(tmp_path):
     (tmp_path / "out.partial" / "plan.json").write_text('{"format": 2, "among_all": {"seed": 5}}')
     with pytest.raises(FileError, match="holds the unfinished work of another run, with other among_all"):
         prepare(config)
+
+
+def test_a_lost_row_is_noticed(tmp_path, monkeypatch):
+    path = toucan_rows.write(tmp_path / "a.parquet", toucan_rows.rows(20))
+    honest = write._positions
+    monkeypatch.setattr(write, "_positions", lambda job: honest(job)[1:])
+    with pytest.raises(DataError, match="19 rows were written of 20 that were read"):
+        prepare(PrepareConfig(input=(str(path),), output=tmp_path / "out", workers=0))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_funnel_counts_down_to_what_is_kept_and_is_drawn_the_same_each_time():
