@@ -10,6 +10,7 @@ The same name is always written the same way, unless that would give two functio
 
 import dataclasses
 import hashlib
+import re
 import string
 import unicodedata
 from collections.abc import Mapping
@@ -21,11 +22,12 @@ NAMES = "names"
 MAX_LENGTH = 64
 
 _SAFE = frozenset(string.ascii_letters + string.digits + "_.-")
+_WRITABLE = re.compile(f"[A-Za-z0-9_.-]{{1,{MAX_LENGTH}}}")
 
 
 def is_writable(name: str) -> bool:
     """Whether a name is 1 to 64 letters, digits, `_`, `.` and `-`."""
-    return 0 < len(name) <= MAX_LENGTH and _SAFE.issuperset(name)
+    return _WRITABLE.fullmatch(name) is not None
 
 
 def writable_names(conversation: Conversation) -> Conversation:
@@ -33,9 +35,9 @@ def writable_names(conversation: Conversation) -> Conversation:
 
     Text is left alone: what a user or tool wrote about a function keeps the name it used.
     """
-    names = _names(conversation)
-    if all(map(is_writable, names)):
+    if _all_writable(conversation):
         return conversation
+    names = _names(conversation)
     known: Mapping[str, str] = conversation.meta.get(NAMES) or {}
     taken = {name for name in names if is_writable(name)} | set(known)
     written: dict[str, str] = {}
@@ -66,6 +68,18 @@ def written_name(name: str) -> str:
     if not slug.strip("_.-"):
         return _with_digest("tool", name, 8)
     return slug if len(slug) <= MAX_LENGTH else _with_digest(slug, name, 8)
+
+
+def _all_writable(conversation: Conversation) -> bool:
+    """The question that is asked of every row, and answered by yes for nearly all of them."""
+    if not all(is_writable(tool.name) for tool in conversation.tools):
+        return False
+    for message in conversation.messages:
+        if not all(is_writable(call.name) for call in message.calls):
+            return False
+        if message.name is not None and not is_writable(message.name):
+            return False
+    return True
 
 
 def _free(name: str, taken: set[str]) -> str:
