@@ -20,7 +20,6 @@ from gemma_tool_use.data.json_file import (
     line_cuts,
     read_array,
     read_lines,
-    shallow,
     starts_with,
     strict_json,
 )
@@ -40,7 +39,6 @@ __all__ = (
     "plain_columns",
     "read_rows",
     "read_unit",
-    "shallow",
     "strict_json",
     "units",
 )
