@@ -1,13 +1,18 @@
 """Filtering and preparing Toucan-shaped rows: `gemma-tool-use prepare` against the plain way, in one run.
 
     uv run python benchmarks/toucan_shaped.py --rows ROWS --tools TOOLS --count 1000000 --output toucan-shaped
-    uv run python benchmarks/prepare.py --data toucan-shaped --scratch scratch    # writes benchmarks/prepare.json
+    uv run python benchmarks/prepare.py --data toucan-shaped --bfcl bfcl_eval/data --scratch scratch
 
-The plain way is what one writes first: `datasets.load_dataset`, Python `.filter` with the project's rule, `.map` into
-conversations, `.to_parquet`, one process, json.loads for each row. Both read the same shards and keep the same rows
-(compared by id); ours also writes a reject with its reason for every other row, and a manifest. Duplicate removal and
-the split, which the plain way does not have, are off in the compared run and on in the run of all rows beside it.
-Memory is the resident set of the whole process tree, shared pages counted in each process.
+writes benchmarks/prepare.json. The plain way is what one writes first, in one process, on `datasets.load_dataset`, with
+one Python function for `.filter` and one for `.map`, then `.to_parquet`. It is measured for two jobs:
+
+    filter    the project's rule (subset, turns, tools used and offered, calls declared) and the conversion
+    whole     what `prepare` does by default: also arguments against their schemas (jsonschema), no BFCL questions, no
+              exact or near duplicates (MinHash and MinHashLSH of datasketch, 128 permutations, as ours)
+
+Both read the same shards. In the filter job both must keep the same rows, by id; in the whole job the near matches
+differ by a few, and both counts are given. Ours also writes the reason of every row left out, and a manifest. Memory
+is the resident set of the whole process tree, shared pages counted in each process.
 """
 
 import argparse
@@ -25,7 +30,10 @@ import psutil
 import pyarrow.parquet as pq
 
 SUBSETS = ("single-turn-original", "single-turn-diversify")
-PLAIN_FLAGS = ("--no-exact-duplicates", "--no-near-duplicates", "--no-keep-out-benchmarks", "--eval-share", "0")
+OUR_FLAGS = {
+    "filter": ("--no-exact-duplicates", "--no-near-duplicates", "--no-keep-out-bfcl", "--no-valid-arguments"),
+    "whole": (),
+}
 
 
 def plain_keep(row: dict[str, Any]) -> bool:
@@ -66,12 +74,66 @@ def plain_convert(row: dict[str, Any]) -> dict[str, str]:
     return {"id": row["uuid"], "source": "toucan-sft", "tools": row["tools"], "messages": json.dumps(messages)}
 
 
-def run_plain(shards: list[Path], output: Path) -> None:
+def plain_valid(row: dict[str, Any]) -> bool:
+    """Whether the first calls fit the schemas of their tools."""
+    import jsonschema
+
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in json.loads(row["tools"])}
+    last = json.loads(row["messages"])[-1]
+    for call in last.get("tool_calls", []):
+        try:
+            jsonschema.validate(call["function"]["arguments"], schemas[call["function"]["name"]])
+        except (jsonschema.ValidationError, jsonschema.SchemaError):
+            return False
+    return True
+
+
+class PlainUnseen:
+    """Whether a row asks neither a benchmark question nor what an earlier row asked, exactly or nearly."""
+
+    def __init__(self, benchmark: list[str]) -> None:
+        from datasketch import MinHashLSH
+
+        self.seen, self.rows = set(map(self.normal, benchmark)), 0
+        self.near, self.near_benchmark = MinHashLSH(0.8, 128), MinHashLSH(0.6, 128)
+        for number, text in enumerate(sorted(self.seen)):
+            self.near_benchmark.insert(number, self.minhash(text))
+
+    @staticmethod
+    def normal(text: str) -> str:
+        return " ".join(text.casefold().split())
+
+    @staticmethod
+    def minhash(text: str) -> Any:
+        from datasketch import MinHash
+
+        result = MinHash(128)
+        result.update_batch([text[i : i + 5].encode() for i in range(max(1, len(text) - 4))])
+        return result
+
+    def __call__(self, row: dict[str, Any]) -> bool:
+        text = self.normal(next(m["content"] for m in json.loads(row["messages"]) if m["role"] == "user"))
+        signature = self.minhash(text)
+        if text in self.seen or self.near_benchmark.query(signature) or self.near.query(signature):
+            return False
+        self.seen.add(text)
+        self.rows += 1
+        self.near.insert(self.rows, signature)
+        return True
+
+
+def run_plain(shards: list[Path], output: Path, bfcl: Path | None) -> None:
     import datasets
 
     rows = datasets.load_dataset("parquet", data_files=[str(shard) for shard in shards], split="train")
     kept = rows.filter(plain_keep)
-    kept.map(plain_convert, remove_columns=kept.column_names).to_parquet(str(output / "plain.parquet"))
+    converted = kept.map(plain_convert, remove_columns=kept.column_names)
+    if bfcl is not None:
+        from gemma_tool_use.data.contamination.questions import bfcl_questions
+
+        unseen = PlainUnseen([text for _, text in bfcl_questions(bfcl)])
+        converted = converted.filter(plain_valid).filter(unseen)
+    converted.to_parquet(str(output / "plain.parquet"))
 
 
 def measure(command: list[str], env: dict[str, str]) -> dict[str, float]:
@@ -117,8 +179,8 @@ def part_of(data: Path, rows: int, scratch: Path) -> Path:
         if left <= 0:
             break
         table = pq.read_table(shard).slice(0, left)
-        pq.write_table(table, folder / shard.name.partition("-of-")[0], row_group_size=1_000, compression="snappy")
-        (folder / shard.name.partition("-of-")[0]).rename(folder / f"{shard.stem.partition('-of-')[0]}.parquet")
+        path = folder / f"{shard.stem.partition('-of-')[0]}.parquet"
+        pq.write_table(table, path, row_group_size=1_000, compression="snappy")
         left -= table.num_rows
     return folder
 
@@ -127,24 +189,25 @@ def ids(files: list[Path]) -> list[str]:
     return [value for file in files for value in pq.read_table(file, columns=["id"])["id"].to_pylist()]
 
 
-def compare(data: Path, rows: int, scratch: Path, *, plain: bool) -> dict[str, Any]:
-    folder, env = part_of(data, rows, scratch), dict(os.environ) | {"HF_DATASETS_CACHE": str(scratch / "cache")}
-    result: dict[str, Any] = {"rows": rows}
-    result["ours"] = measure(ours(folder, scratch / "ours", PLAIN_FLAGS), env)
+def compare(job: str, folder: Path, rows: int, given: argparse.Namespace) -> dict[str, Any]:
+    """One job on one folder, by both ways; the plain one only up to the size asked for."""
+    scratch, env = given.scratch, dict(os.environ) | {"HF_DATASETS_CACHE": str(given.scratch / "cache")}
+    result: dict[str, Any] = {"job": job, "rows": rows}
+    result["ours"] = measure(ours(folder, scratch / "ours", OUR_FLAGS[job]), env)
     kept = ids(sorted((scratch / "ours").glob("train-*.parquet")))
-    result["kept"] = len(kept)
-    if plain:
+    result["ours"]["kept"] = len(kept)
+    if rows <= given.plain_up_to:
         (scratch / "plain").mkdir()
         command = [sys.executable, __file__, "--plain", str(folder), "--scratch", str(scratch / "plain")]
-        result["plain"] = measure(command, env)
-        result["same_rows_kept"] = kept == ids([scratch / "plain" / "plain.parquet"])
+        result["plain"] = measure([*command, *(["--bfcl", str(given.bfcl)] if job == "whole" else [])], env)
+        theirs = ids([scratch / "plain" / "plain.parquet"])
+        result["plain"]["kept"] = len(theirs)
+        if job == "filter" and theirs != kept:
+            raise SystemExit(f"the two ways keep different rows: {len(kept)} and {len(theirs)}")
         result["ratio"] = round(result["plain"]["seconds"] / result["ours"]["seconds"], 2)
     for name in ("ours", "plain", "cache"):
         shutil.rmtree(scratch / name, ignore_errors=True)
-    result["everything_on"] = measure(ours(folder, scratch / "ours", ()), env)
-    result["everything_on"]["kept"] = len(ids(sorted((scratch / "ours").glob("train-*.parquet"))))
-    shutil.rmtree(scratch / "ours")
-    for name in ("ours", "plain", "everything_on"):
+    for name in ("ours", "plain"):
         if name in result:
             result[name]["rows_per_second"] = round(rows / result[name]["seconds"])
     print(json.dumps(result), flush=True)
@@ -154,21 +217,25 @@ def compare(data: Path, rows: int, scratch: Path, *, plain: bool) -> dict[str, A
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of benchmarks/toucan_shaped.py")
+    parser.add_argument("--bfcl", type=Path, help="data folder of the bfcl-eval package, for the plain way")
     parser.add_argument("--scratch", type=Path, required=True, help="new folder for outputs and caches; removed")
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--plain-up-to", type=int, default=1_000_000, help="largest set for the plain way")
     parser.add_argument("--plain", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.plain:
-        run_plain(sorted(given.plain.glob("*.parquet")), given.scratch)
+        run_plain(sorted(given.plain.glob("*.parquet")), given.scratch, given.bfcl)
         return
     given.scratch.mkdir(parents=True)
-    results = [compare(given.data, rows, given.scratch, plain=rows <= given.plain_up_to) for rows in given.rows]
+    results = []
+    for rows in given.rows:
+        folder = part_of(given.data, rows, given.scratch)
+        results += [compare(job, folder, rows, given) for job in OUR_FLAGS]
     shutil.rmtree(given.scratch)
     report = {
-        "command": "uv run python benchmarks/prepare.py --data toucan-shaped --scratch scratch",
+        "command": "uv run python benchmarks/prepare.py --data toucan-shaped --bfcl bfcl_eval/data --scratch scratch",
         "machine": {"cpus": os.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 1e9, 1)},
-        "sets": results,
+        "results": results,
     }
     Path(__file__).with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
 
