@@ -179,7 +179,7 @@ def _rows(config: ShowConfig) -> Iterator[Conversation | Reject]:
     """The first `count` rows, those that cannot be read included."""
     if config.input is None:
         return iter((EXAMPLE,))
-    return _read(*sources.locate(config.source, config.input), config)
+    return _read(*sources.locate(config.source, config.input, allow_non_commercial=True), config)
 
 
 def _read(source: sources.Source, files: list[Path], config: ShowConfig) -> Iterator[Conversation | Reject]:
