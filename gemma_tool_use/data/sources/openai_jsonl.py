@@ -7,17 +7,20 @@ One line of JSONL (the stored form of `gemma_tool_use/conversation.py`; `argumen
                   {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "now"}}]}]}
 
 A parquet file holds the same with `tools` and `messages` as JSON text, and optionally `id`, `source` and `meta`. A row
-without an id gets its place (`rows.jsonl:3`). Unlike Toucan's, these rows state their calls, so nothing is merged.
+without an id gets its place (`rows.jsonl:3`). Unlike Toucan's, these rows state their calls, so nothing is merged. Rows
+converted from other sets often keep their types (`float`, `dict`): parameters become JSON Schema (`schema.py`).
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from gemma_tool_use.conversation import Conversation, conversation_from_dict
+from gemma_tool_use.conversation import Conversation, ToolSpec, conversation_from_dict
 from gemma_tool_use.data import rejects
 from gemma_tool_use.data.files import strict_json
 from gemma_tool_use.data.rejects import Reject, RowError, short
 from gemma_tool_use.data.sources.names import NAMES
+from gemma_tool_use.data.sources.schema import normalise_parameters
 from gemma_tool_use.data.sources.source import Source
 from gemma_tool_use.errors import DataError
 from gemma_tool_use.formats.json_value import check_value
@@ -40,11 +43,24 @@ def read_row(row: Mapping[str, Any], where: str) -> Conversation | Reject:
             {"id": row_id, "source": source, "tools": tools, "messages": messages, "meta": meta}
         )
         _check_values(conversation)
-        return conversation
+        return dataclasses.replace(conversation, tools=tuple(map(_normalised, conversation.tools, tools)))
     except RowError as error:
         return Reject(id=row_id, reason=error.reason, detail=error.detail, where=where)
     except DataError as error:
         return Reject(id=row_id, reason=_reason(str(error)), detail=str(error), where=where)
+
+
+def _normalised(tool: ToolSpec, value: Any) -> ToolSpec:
+    """The tool with parameters in JSON Schema, where `value` has Python types, no wrapper, or `required` beside them.
+
+    Parameters that cannot be made JSON Schema stay as they are: the rules name the rows that call such a tool.
+    """
+    function = value.get("function", value)
+    try:
+        parameters = normalise_parameters(tool.parameters, required=function.get("required"))
+    except RowError:
+        return tool
+    return dataclasses.replace(tool, parameters=parameters)
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from source_rows import MS_SWIFT, SHAREGPT
 from gemma_tool_use.conversation import Conversation, Message, ToolCall
 from gemma_tool_use.data import rejects
 from gemma_tool_use.data.rejects import Reject
-from gemma_tool_use.data.sources import ms_swift, sharegpt
+from gemma_tool_use.data.sources import ms_swift, openai_jsonl, sharegpt
 
 WEATHER, NOW = ToolCall(name="get_weather", arguments={"city": "Oslo"}), ToolCall(name="now")
 
@@ -101,3 +101,27 @@ def test_a_call_whose_result_got_lost_in_a_conversion_is_rejected():
 def test_each_form_knows_its_rows_and_not_those_of_the_other():
     assert [sharegpt.SOURCE.recognises(row) for row in (*SHAREGPT, *MS_SWIFT)] == [True, True, False]
     assert [ms_swift.SOURCE.recognises(row) for row in (*SHAREGPT, *MS_SWIFT)] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (
+            {"name": "f", "parameters": {"type": "dict", "properties": {"a": {"type": "float"}}}, "required": ["a"]},
+            {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]},
+        ),
+        (
+            {"name": "f", "parameters": {"a": {"type": "str"}}},
+            {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+        ),
+        (
+            {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "nobody knows"}}}},
+            {"type": "object", "properties": {"a": {"type": "nobody knows"}}},
+        ),
+    ],
+)
+def test_openai_rows_converted_from_other_sets_get_the_types_of_json_schema_where_they_can(function, parameters):
+    row = {"tools": [{"type": "function", "function": function}], "messages": [{"role": "user", "content": "Hi"}]}
+    outcome = openai_jsonl.read_row(row, "x:1")
+    assert isinstance(outcome, Conversation)
+    assert outcome.tools[0].parameters == parameters
