@@ -14,7 +14,7 @@ sentences of the instructions are left out, since a dialect writes its own; any 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from gemma_tool_use.conversation import Conversation, ToolCall, ToolSpec
@@ -28,6 +28,8 @@ from gemma_tool_use.formats.python_call import read_literal
 
 NAME = "toolace"
 MARKER = "you can invoke:"
+# How far the bracket behind a declared name is looked for: the longest published names have some 100 characters.
+MAX_NAME_CHARS = 256
 # How the lines of the instructions begin that only say how to write calls.
 INSTRUCTIONS = (
     "You are an expert in composing functions",
@@ -75,11 +77,12 @@ def read_system(text: str) -> tuple[str, tuple[ToolSpec, ...]]:
     return "\n".join(kept), turns.read_tools(value)
 
 
-def read_calls(text: str) -> list[ToolCall]:
+def read_calls(text: str, names: Collection[str] = ()) -> list[ToolCall]:
     """`[Get Weather(city="Oslo", days=3), Other()]` gives the calls of `Get Weather` and of `Other`.
 
-    A name is all that stands before a bracket, a key all that stands before an equals sign; a value is JSON or a Python
-    literal. Takes time linear in the text.
+    A name is the longest of `names` that stands before a bracket, and may hold commas and brackets itself (`Search by
+    Title, or URL`); else all that stands before the first bracket. A key is all before an equals sign, a value is JSON
+    or a Python literal. Takes time linear in the text.
 
     Raises:
       ValueError: anything else: a positional argument, a key twice, a bracket that is not closed, text behind the list.
@@ -87,14 +90,27 @@ def read_calls(text: str) -> list[ToolCall]:
     calls, position = [], _expect(text, 0, "[")
     while not calls or text[position : position + 1] == ",":
         position += bool(calls)
-        opening = _find(text, position, "(")
+        name, opening = _name(text, _skip(text, position), names)
         arguments, after = _arguments(text, opening + 1)
-        calls.append(turns.read_call(_word(text, position, opening), arguments))
+        calls.append(turns.read_call(name, arguments))
         position = _skip(text, after)
     position = _expect(text, position, "]")
     if position < len(text):
         raise ValueError(f"text behind the calls at character {position}")
     return calls
+
+
+def _name(text: str, start: int, names: Collection[str]) -> tuple[str, int]:
+    """The name of the function at `start`, and the position of the bracket behind it."""
+    found, opening = None, text.find("(", start)
+    while start < opening <= start + MAX_NAME_CHARS:
+        if (name := text[start:opening].rstrip()) in names:
+            found = name, opening
+        opening = text.find("(", opening + 1)
+    if found is None:
+        opening = _find(text, start, "(")
+        found = _word(text, start, opening), opening
+    return found
 
 
 def _arguments(text: str, position: int) -> tuple[dict[str, Any], int]:
@@ -176,9 +192,9 @@ def _calls(text: str, names: frozenset[str]) -> list[ToolCall]:
       RowError: it begins as calls do and cannot be read, or a call of a known function stands inside other words.
     """
     text = text.strip()
-    if _begins_a_call(text):
+    if _begins_a_call(text, names):
         try:
-            return read_calls(text)
+            return read_calls(text, names)
         except ValueError as error:
             raise RowError(rejects.UNREADABLE_CALL, f"{error}: {short(text)}") from None
     if any(part.partition("(")[0].strip() in names and "(" in part for part in text.split("[")[1:]):
@@ -186,10 +202,12 @@ def _calls(text: str, names: frozenset[str]) -> list[ToolCall]:
     return []
 
 
-def _begins_a_call(text: str) -> bool:
+def _begins_a_call(text: str, names: frozenset[str]) -> bool:
     """Whether a text begins like `[name(`, and not like `[a link](url)` or a list in words."""
-    name, bracket, _ = text[1:].partition("(")
-    return bool(text.startswith("[") and bracket and name.strip() and _NO_NAME.isdisjoint(name))
+    try:
+        return text.startswith("[") and bool(_name(text, _skip(text, 1), names))
+    except ValueError:
+        return False
 
 
 def _results(text: str, calls: list[ToolCall]) -> list[str]:

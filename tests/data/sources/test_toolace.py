@@ -113,6 +113,29 @@ def test_calls_are_read_exactly(text, calls):
     assert repr(toolace.read_calls(text)) == repr(expected)  # 1 is not True
 
 
+NAMES = ("Search by Title, or URL", "calc (v2)", "calc", "a [b] c", "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[Search by Title, or URL(a=1), f(a=1)]", ["Search by Title, or URL", "f"]),
+        ("[calc (v2)(a=1), calc(a=1)]", ["calc (v2)", "calc"]),
+        ("[calc (a=1)]", ["calc"]),
+        ("[a [b] c(a=1)]", ["a [b] c"]),
+        ("[f(a='calc (v2)(')]", ["f"]),
+    ],
+)
+def test_a_declared_name_may_hold_what_else_ends_a_name(text, names):
+    assert [call.name for call in toolace.read_calls(text, NAMES)] == names
+
+
+def test_a_row_with_such_names_is_read():
+    tools = json.dumps([{"name": name, "parameters": {"type": "dict", "properties": {}}} for name in NAMES])
+    outcome = kept("Hi", "[Search by Title, or URL(), a [b] c()]", system=TOOLACE_HEAD + tools)
+    assert [call.name for call in outcome.messages[1].calls] == ["Search by Title, or URL", "a [b] c"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
