@@ -35,7 +35,7 @@ def test_every_requirement_is_a_plain_lower_bound():
 def test_an_accelerator_is_never_a_plain_dependency():
     names = {Requirement(line).name for line in lines()}
     assert not {"libtpu", "jaxlib", "torch", "wandb"} & names
-    assert set(project()["project"]["optional-dependencies"]) == {"tpu", "cuda", "wandb", "embedded"}
+    assert set(project()["project"]["optional-dependencies"]) == {"tpu", "cuda", "wandb", "embedded", "beam"}
 
 
 def test_the_lock_fits_the_project_and_pins_the_tested_jax():
@@ -63,4 +63,4 @@ def test_the_default_install_holds_no_torch_and_no_linter():
         for extra in entry.get("extra", []):
             todo.extend(packages[name].get("optional-dependencies", {}).get(extra, []))
     assert {"jax", "google-tunix", "pytest"} <= reached
-    assert not {"torch", "libtpu", "wandb", "ruff", "pyright", "tensorflow"} & reached
+    assert not {"torch", "libtpu", "wandb", "ruff", "pyright", "tensorflow", "apache-beam"} & reached

@@ -4,12 +4,14 @@
         pq.write_table(table, temporary)
 
 The content goes under a name of its own, is flushed to the disk and takes its real name in one step. Two processes that
-write the same file do not disturb each other: each has its own temporary name, and the later one wins.
+write the same file do not disturb each other, also on two machines: each has its own temporary name, and the later one
+wins.
 """
 
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ TEMPORARY = ".tmp-"
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[Path]:
     """A name to write to; becomes `path` when the body ends, and goes away when it raises."""
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}-{path.name}")
     try:
         yield temporary
         sync(temporary)
