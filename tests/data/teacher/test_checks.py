@@ -20,6 +20,7 @@ from gemma_tool_use.data.teacher.exchange import Answer
 from gemma_tool_use.data.teacher.grounding import fixed_values, ungrounded
 from gemma_tool_use.data.teacher.plan import KINDS, MISSING_ARGUMENT, NO_CALL, ONE_CALL, SEVERAL_CALLS, Plan
 from gemma_tool_use.data.teacher.rows import Seen, write_rows
+from gemma_tool_use.data.teacher.run import collect
 from gemma_tool_use.errors import DataError
 
 SPECS = [tool_from_dict(tool) for tool in TOOLS]
@@ -250,6 +251,26 @@ def test_the_same_request_twice_is_one_row():
     items, asked = outcomes(ONE_CALL, ["Weather in Oslo?", "weather in OSLO"], calls(OSLO))
     assert isinstance(items[0], Conversation) and isinstance(items[1], Reject)
     assert items[1].reason == "same request as an earlier row" and len(asked) == 2
+
+
+def test_a_row_that_turns_out_to_be_late_is_replaced_by_another():
+    """Scenario 1 is done first; then 0 makes the same request and is refused, so that neither becomes a row."""
+    plan = Plan(tools=[ToolSpec(name="now")], seed=0, languages=("English",))
+
+    async def fake(step, chat, shape):
+        job = int(step.partition(".")[0])
+        if "." not in step:
+            await asyncio.sleep(0.05 if job == 0 else 0)
+            return Answer(text=json.dumps({"requests": ["Which hour is it?" + " Hm?" * max(0, job - 1)]}))
+        if job == 0:
+            return Answer(fault="answer was cut off")
+        turn = calls(("now", {})) if plan[job].kind == ONE_CALL else calls(reply="Yes.")
+        return Answer(text=json.dumps(turn))
+
+    result = asyncio.run(collect(plan, fake, count=2, batch=1, concurrency=2))
+    assert [row.id.split(":")[2] for row in result.rows] == ["2.0", "3.0"] and result.ended == "enough"
+    found = [(reject.id.split(":")[2], reject.reason) for reject in result.rejects]
+    assert found == [("0.0", "answer was cut off"), ("1.0", "same request as an earlier row")]
 
 
 def test_text_of_requests_and_tools_goes_to_the_teacher_as_json_only():

@@ -34,8 +34,8 @@ def server():
         yield running
 
 
-def ask(url, folder, steps=("0",), *, ledger=None, pace=None, key=None, **asking):
-    """The answers to these steps, asked one after the other."""
+def ask(url, folder, steps=("0",), *, together=False, ledger=None, pace=None, key=None, **asking):
+    """The answers to these steps, asked one after the other or all at once."""
 
     async def run():
         keys = {} if key is None else {"TEACHER_API_KEY": lambda: key}
@@ -49,6 +49,8 @@ def ask(url, folder, steps=("0",), *, ledger=None, pace=None, key=None, **asking
                     ledger=ledger or Ledger(Prices()),
                     pace=pace or Pace(clock=asyncio.get_running_loop().time),
                 )
+                if together:
+                    return await asyncio.gather(*(client.ask(step, CHAT, SHAPE, seed=7) for step in steps))
                 return [await client.ask(step, CHAT, SHAPE, seed=7) for step in steps]
 
     return asyncio.run(run())
@@ -204,14 +206,27 @@ def test_a_request_that_is_refused_later_costs_one_row_and_many_end_the_run(serv
         ask(server.url, tmp_path, [str(i) for i in range(3, 30)])
 
 
-def test_everybody_waits_when_the_endpoint_asks_for_it(server, tmp_path):
-    server.faults = [
-        Raw(status=429, headers={"Retry-After": "0.3"}),
-        Raw(status=429, headers={"Retry-After-Ms": "200"}),
-    ]
+def test_a_request_waits_as_long_as_the_endpoint_asks(server, tmp_path):
+    server.faults = [Raw(status=429, headers=wait) for wait in ({"Retry-After": "0.3"}, {"Retry-After-Ms": "200"})]
     start = time.monotonic()
     ask(server.url, tmp_path)
     assert 0.5 <= time.monotonic() - start < 5 and len(server.bodies) == 3
+
+
+def test_everybody_waits_when_the_endpoint_asks_one_to(server, tmp_path):
+    times = []
+
+    def delay(body):
+        times.append(time.monotonic())
+        return 0.02
+
+    server.delay = delay
+    server.faults = [completion("{}"), Raw(status=429, headers={"Retry-After": "0.6"})]
+    start = time.monotonic()
+    ask(server.url, tmp_path, map(str, range(12)), together=True, concurrency=2)
+    assert len(times) == 11 and time.monotonic() - start >= 0.6
+    # The other request may have been under way already; nothing more is sent before the time is over.
+    assert sum(at - times[0] < 0.5 for at in times) <= 2
 
 
 def test_retry_after_is_read_as_seconds_or_as_a_date():
