@@ -23,15 +23,21 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from tqdm import tqdm
 
 from gemma_tool_use.commands import EXIT_OK, run
+from gemma_tool_use.data.augment import STAGES, AugmentFlags, AugmentSettings, MixFlags, MixSettings
+from gemma_tool_use.data.augment.stages import stage_flags
 from gemma_tool_use.data.rules import RULES, RuleSettings
+from gemma_tool_use.errors import suggest
 from gemma_tool_use.flags import parse
 from gemma_tool_use.settings import export_to_libraries, load_settings
+
+if TYPE_CHECKING:
+    from gemma_tool_use.data.engine.changes import Changes
 
 RUN_FILE = "run.json"
 LIST_RULES = "--list-rules"
@@ -48,8 +54,19 @@ class PrepareConfig(RuleSettings):
     """Folder to write; must not exist, or be empty."""
     source: tuple[str, ...] = (AUTO,)
     """Form of the rows, one for all inputs or one for each; auto finds out by looking."""
-    weights: tuple[float, ...] = ()
-    """Share of each input in the result, as in `2 1`; nothing keeps every row."""
+    weights: tuple[str, ...] = ()
+    """Proportions in the result: of each input, as in `2 1`, or of sources and their subsets, as in `toucan-sft:3
+    toucan-sft/irrelevant:1 xlam:2`; nothing keeps every row."""
+    mix: MixFlags = dataclasses.field(default_factory=MixFlags)
+    """How many of which rows are taken; shares are those before rows are merged."""
+    augment: AugmentFlags = dataclasses.field(default_factory=AugmentFlags)
+    """What is changed in them; `meta` keeps what was done, and how to undo it."""
+    tools_pool: Path | None = None
+    """Tools that --augment.distractor-share and --mix.make-no-call may add: a file of OpenAI or MCP tools, or the
+    answer of MCP's tools/list; none for those of the rows of the same side."""
+    stages: tuple[str, ...] = ()
+    """Stages of a curriculum: single-turn, irrelevance, diversified, multi-turn. Keeps the rows of these, each by the
+    rules of its stage, writes them in this order and the stage of each into its meta, where training finds it."""
     exact_duplicates: bool = True
     """Leave out rows that have question and tools in common with an earlier row."""
     near_duplicates: bool = True
@@ -57,7 +74,7 @@ class PrepareConfig(RuleSettings):
     eval_share: float = 0.0
     """Share of the rows written to eval files, with no question and no API in common with the train files."""
     seed: int = 0
-    """Of the split and of drawing by weights."""
+    """Of every choice: the split, the mix, augmentation."""
     limit: int | None = None
     """Read no further once this many conversations pass the rules; none for all."""
     max_bad_share: float = 0.1
@@ -94,11 +111,49 @@ class PrepareConfig(RuleSettings):
             found.append("input names no file, folder or dataset")
         if len(self.source) not in (1, len(self.input)):
             found.append(f"source must be one for all or one for each of {len(self.input)} inputs, got {self.source}")
-        if self.weights and len(self.weights) != len(self.input):
-            found.append(f"weights must be one for each of {len(self.input)} inputs, got {len(self.weights)}")
-        if any(weight < 0 for weight in self.weights) or (self.weights and not any(self.weights)):
-            found.append(f"weights must be 0 or more and not all 0, got {self.weights}")
+        return found + self._weight_problems() + self._change_problems()
+
+    def _weight_problems(self) -> list[str]:
+        numbers = [_number(text.rpartition(":")[2]) for text in self.weights]
+        named = [":" in text for text in self.weights]
+        if None in numbers or (any(named) and not all(named)):
+            return [f"weights must all look like 2, or all like toucan-sft:2, got {' '.join(self.weights)}"]
+        if any(named) and any(number <= 0 for number in numbers if number is not None):
+            return [f"weights of sources must be above 0, got {' '.join(self.weights)}; --subsets leaves subsets out"]
+        if self.weights and not any(named) and len(self.weights) != len(self.input):
+            return [f"weights must be one for each of {len(self.input)} inputs, got {len(self.weights)}"]
+        if any(number < 0 for number in numbers if number is not None) or (numbers and not any(numbers)):
+            return [f"weights must be 0 or more and not all 0, got {' '.join(self.weights)}"]
+        return []
+
+    def _change_problems(self) -> list[str]:
+        found = []
+        if unknown := [name for name in self.stages if name not in STAGES]:
+            found.append(f"stages: {unknown[0]!r} is not a stage. {suggest(unknown[0], STAGES)}")
+        if self.stages and (given := stage_flags(self.rules)):
+            found.append(f"the stages decide about {', '.join(given)}; leave these out, or leave out --stages")
+        if self.tools_pool is not None and not self.changes.adds_tools:
+            found.append("tools_pool needs --augment.distractor-share or --mix.make-no-call, which add tools")
         return found
+
+    @property
+    def input_weights(self) -> tuple[float, ...] | None:
+        """Weights of the inputs, in their order; None when there are none or they are of sources."""
+        return tuple(map(float, self.weights)) if self.weights and ":" not in self.weights[0] else None
+
+    @property
+    def changes(self) -> "Changes":
+        """The flags that draw, change and order rows."""
+        from gemma_tool_use.data.engine.changes import Changes
+
+        pairs = [text.rpartition(":") for text in self.weights if ":" in text]
+        weights = {name: float(number) for name, _, number in pairs}
+        return Changes(
+            mix=MixSettings(**vars(self.mix), weights=weights, seed=self.seed),
+            augment=AugmentSettings(**vars(self.augment), seed=self.seed),
+            tools_pool=self.tools_pool,
+            stages=tuple(sorted(self.stages, key=lambda name: STAGES[name].number)),
+        )
 
     @property
     def rules(self) -> RuleSettings:
@@ -149,9 +204,10 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             near_duplicates=config.near_duplicates,
             eval_share=config.eval_share,
             seed=config.seed,
-            weights=config.weights or None,
+            weights=config.input_weights,
             limit=config.limit,
         ),
+        changes=config.changes,
         shard_rows=config.shard_rows,
     )
     workers = default_workers() if config.workers is None else config.workers
@@ -191,6 +247,13 @@ def _inputs(config: PrepareConfig) -> list[Any]:
     return inputs
 
 
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def _name(location: str) -> str:
     """A file or folder without where it lies, and a dataset id as it is."""
     path = Path(location).expanduser()
@@ -215,6 +278,19 @@ def _print_result(manifest: dict[str, Any], console: Console) -> None:
             f"{split['largest_group']} rows.",
             highlight=False,
         )
+
+    if "changes" in manifest:
+        _print_changes(manifest, console)
+
+
+def _print_changes(manifest: dict[str, Any], console: Console) -> None:
+    """What was done to how many rows, and why some that were chosen stayed as they are."""
+    console.print(f"{manifest['train']} rows for training and {manifest['eval']} for evaluation.", highlight=False)
+    for what, rows in manifest.get("done", {}).items():
+        console.print(f"    {rows:,} {what}", highlight=False, markup=False)
+    for side, stages in manifest.get("curriculum", {}).items():
+        for stage, rows in stages.items():
+            console.print(f"    {rows:,} {side} rows of stage {stage}", highlight=False, markup=False)
 
 
 def _print_rules(console: Console) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gemma_tool_use.conversation import Conversation
+from gemma_tool_use.data.augment.stages import OTHER_STAGE, stage_of
 from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.data.rules import RuleSettings, apply_rules, subset
 from gemma_tool_use.data.sources.registry import SOURCES
@@ -26,10 +27,13 @@ class RowTask:
     Attributes:
       source: a name of `SOURCES`.
       rules: which conversations are kept, and how much of each.
+      stages: the rules for the rows of each stage of a curriculum; None without one. Of `rules` then only the subsets
+        count, before a row is read.
     """
 
     source: str
     rules: RuleSettings
+    stages: Mapping[int, RuleSettings] | None = None
 
     @property
     def definition(self) -> Source:
@@ -54,7 +58,13 @@ class RowTask:
 
     def decide(self, conversation: Conversation, where: str) -> Conversation | Reject:
         """The conversation as the rules leave it, or the first of them against it."""
-        outcome = apply_rules(conversation, self.rules)
+        rules = self.rules
+        if self.stages is not None:
+            stage = stage_of(conversation)
+            if stage not in self.stages:
+                return Reject(id=conversation.id, reason=OTHER_STAGE, detail=f"stage {stage}", where=where)
+            rules = self.stages[stage]
+        outcome = apply_rules(conversation, rules)
         return dataclasses.replace(outcome, where=where) if isinstance(outcome, Reject) else outcome
 
 

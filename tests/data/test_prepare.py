@@ -173,9 +173,9 @@ def test_weights_draw_from_several_inputs_of_different_sources(tmp_path):
         for i in range(10):
             messages = [{"role": "user", "content": QUESTIONS[i]}, {"role": "assistant", "tool_calls": calls}]
             file.write(json.dumps({"id": f"own{i}", "tools": [toucan_rows.tool("find")], "messages": messages}) + "\n")
-    settings = {"input": (str(toucan), str(own)), "source": ("toucan-sft", "openai-jsonl"), "weights": (1.0, 2.0)}
+    settings = {"input": (str(toucan), str(own)), "source": ("toucan-sft", "openai-jsonl"), "weights": ("1", "2")}
     manifest = prepare(config("", tmp_path / "out", **settings))
-    assert manifest["counts"] == {"kept": 15, "not drawn by the weights": 25}
+    assert manifest["counts"] == {"kept": 15, "left out by the mix": 25}
     table = pq.read_table(tmp_path / "out" / "train-00000-of-00001.parquet")
     assert table["id"].to_pylist()[5:] == [f"own{i}" for i in range(10)]
     assert table["license"].to_pylist() == ["Apache-2.0"] * 5 + [""] * 10
@@ -248,7 +248,7 @@ def test_flags_reach_the_rules_and_problems_are_all_named(toucan_file, tmp_path)
     with pytest.raises(ConfigError, match=r"max_tools_used.*max_bad_share.*limit"):
         PrepareConfig(input=("x",), output=tmp_path, max_bad_share=2, limit=0, max_tools_used=-1)
     with pytest.raises(ConfigError, match=r"source must be one for all.*weights must be one for each"):
-        PrepareConfig(input=("x",), output=tmp_path, source=("auto", "auto"), weights=(1.0, 2.0))
+        PrepareConfig(input=("x",), output=tmp_path, source=("auto", "auto"), weights=("1", "2"))
     with pytest.raises(ConfigError, match="--max-tools-offered"):
         main(["--input", "x", "--output", "y", "--max-tools-ofered", "3"])
 

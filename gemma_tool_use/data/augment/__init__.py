@@ -22,19 +22,21 @@ Where a label could become wrong, the row is left as it is, and counted with the
 """
 
 from gemma_tool_use.data.augment.apply import augment, copy, undo
-from gemma_tool_use.data.augment.mix import LEFT_OUT, Mixed, MixRow, MixSettings, mix
+from gemma_tool_use.data.augment.mix import LEFT_OUT, Mixed, MixFlags, MixRow, MixSettings, mix
 from gemma_tool_use.data.augment.no_call import convertible
 from gemma_tool_use.data.augment.parallel import MergeRow, merge, merge_plan, mergeable
 from gemma_tool_use.data.augment.pool import Reservoir, ToolPool, read_tools, write_tools
 from gemma_tool_use.data.augment.records import outcomes
-from gemma_tool_use.data.augment.settings import AugmentSettings
+from gemma_tool_use.data.augment.settings import AugmentFlags, AugmentSettings
 from gemma_tool_use.data.augment.stages import STAGES, Stage, curriculum_order, stage_of
 
 __all__ = [
     "LEFT_OUT",
     "STAGES",
+    "AugmentFlags",
     "AugmentSettings",
     "MergeRow",
+    "MixFlags",
     "MixRow",
     "MixSettings",
     "Mixed",

@@ -26,14 +26,9 @@ EVERYTHING = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MixSettings:
+class MixFlags:
     """How much of what is taken. By default everything is."""
 
-    seed: int = 0
-    """Of the choice of rows."""
-    weights: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Proportions of the sources, `toucan-sft 3 xlam 1`; without any, each has the rows it has. A subset is named as
-    `toucan-sft/irrelevant`. With weights every source needs one."""
     max_copies: int = 1
     """Most times a row is taken so that its source reaches its proportion; 1 only leaves rows of the others out."""
     min_no_call_share: float = 0.0
@@ -46,9 +41,12 @@ class MixSettings:
     """Most rows taken in all; none for no limit."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"the weight of {name!r} must be above 0, got {w}" for name, w in self.weights.items() if not 0 < w < 1e9
-        ]
+        if problems := self.problems():
+            raise ConfigError("; ".join(problems))
+
+    def problems(self) -> list[str]:
+        """What is wrong with the settings."""
+        problems = []
         if not 0 <= self.min_no_call_share <= self.max_no_call_share <= 1:
             problems.append(
                 "min_no_call_share and max_no_call_share are shares from 0 to 1, the first not above the second; got "
@@ -58,8 +56,22 @@ class MixSettings:
             problems.append(f"max_copies must be 1 or more, got {self.max_copies}")
         if self.max_rows is not None and self.max_rows < 1:
             problems.append(f"max_rows must be 1 or more, got {self.max_rows}")
-        if problems:
-            raise ConfigError("; ".join(problems))
+        return problems
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixSettings(MixFlags):
+    """The flags with the seed, which a command has only one of, and the weights, which may also be of its inputs."""
+
+    seed: int = 0
+    """Of the choice of rows."""
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Proportions of the sources, `{"toucan-sft": 3, "xlam": 1}`; without any, each has the rows it has. A subset is
+    named as `toucan-sft/irrelevant`. With weights every source needs one."""
+
+    def problems(self) -> list[str]:
+        wrong = {name: weight for name, weight in self.weights.items() if not 0 < weight < 1e9}
+        return [f"the weight of {name!r} must be above 0, got {w}" for name, w in wrong.items()] + super().problems()
 
     @property
     def changes_nothing(self) -> bool:
@@ -116,8 +128,8 @@ def mix(rows: Iterable[MixRow], settings: MixSettings) -> Mixed:
         _take(copies, no_call, {kind: _ranked(ranks, (group == i) & (kinds == kind)) for kind in _KINDS}, taken[label])
     if len(kinds) and not copies.any():
         raise DataError(
-            f"the mix takes none of {len(kinds)} rows: {_describe(available)}. Loosen --min-no-call-share, "
-            "--max-no-call-share or --weights"
+            f"the mix takes none of {len(kinds)} rows: {_describe(available)}. Loosen "
+            "--mix.min-no-call-share, --mix.max-no-call-share or --weights"
         )
     rows_taken = int(np.count_nonzero(copies))
     counts = {

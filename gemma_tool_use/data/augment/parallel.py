@@ -41,7 +41,7 @@ NOT_CUT = "a row goes on after its call"
 TOO_MANY_TOOLS = "together they offer more than max_tools"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MergeRow:
     """The keys of a mergeable row: one for which `mergeable` is true.
 

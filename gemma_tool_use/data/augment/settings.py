@@ -1,4 +1,4 @@
-"""What augmentation does to rows, as flags; everything is off by default."""
+"""What augmentation does to rows, as flags of `gemma-tool-use prepare`; everything is off by default."""
 
 import dataclasses
 
@@ -6,11 +6,9 @@ from gemma_tool_use.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AugmentSettings:
+class AugmentFlags:
     """Changes made to rows. Shares are of the rows, each chosen by a hash of the seed and its id."""
 
-    seed: int = 0
-    """Of every choice; the same seed and row always give the same result."""
     distractor_share: float = 0.0
     """Share of rows that are offered tools of other rows as well, which cannot answer the request."""
     max_tools: int = 5
@@ -36,3 +34,16 @@ class AugmentSettings:
             problems.append(f"merge_up_to must be from 2 to 4, got {self.merge_up_to}")
         if problems:
             raise ConfigError("; ".join(problems))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentSettings(AugmentFlags):
+    """The flags with the seed, which a command has only one of."""
+
+    seed: int = 0
+    """Of every choice; the same seed and row always give the same result."""
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every row stays as it is."""
+        return not (self.distractor_share or self.shuffle_tools or self.mask_share or self.merge_share)

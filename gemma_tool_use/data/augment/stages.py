@@ -8,9 +8,10 @@
     stage_of(conversation)               # 2 for a row without a call; from the row alone, for every source
     curriculum_order([2, 1, 1], seed=0)  # [2, 1, 0]: positions by stage, shuffled within each
 
-`STAGES` has for each stage the rules, the mix and the augmentation that make its rows from a source that
-has them all. For one run over all stages, rows are written in the order of `stage_of` and trained without shuffling
-across stages; for one run a stage, each starts from the adapter of the one before.
+`STAGES` has for each stage the rules, the mix and the augmentation that make its rows from a source that has them all:
+for one run a stage, each of which starts from the adapter of the one before. For one run over several stages
+`rules_by_stage` gives the rules by which a row is kept; rows are written in the order of their stages and trained
+without shuffling across them.
 """
 
 import dataclasses
@@ -25,6 +26,9 @@ from gemma_tool_use.data.augment.records import records
 from gemma_tool_use.data.augment.settings import AugmentSettings
 from gemma_tool_use.data.rules.settings import RuleSettings
 
+OTHER_STAGE = "stage not asked for"
+_OF_STAGES = ("subsets", "calls", "single_turn", "first_call_only", "max_tools_used", "max_tools_offered")
+"""The rules that a stage decides about."""
 _DIVERSIFYING = frozenset({distractors.STEP, names.STEP, parallel.STEP})
 
 
@@ -34,7 +38,7 @@ class Stage:
 
     Attributes:
       number: 1 to 4.
-      name: what `--stage` takes.
+      name: what `--stages` takes.
       help: one line about it.
       rules: which rows are kept.
       mix: which of them are taken.
@@ -98,6 +102,21 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
         )
     }
 )
+
+
+def rules_by_stage(names: Sequence[str], rules: RuleSettings) -> dict[int, RuleSettings]:
+    """The rules with what each of the stages says in their place, by number."""
+    asked = (STAGES[name] for name in names)
+    return {
+        stage.number: dataclasses.replace(rules, **{name: getattr(stage.rules, name) for name in _OF_STAGES})
+        for stage in asked
+    }
+
+
+def stage_flags(rules: RuleSettings) -> list[str]:
+    """Rules that differ from the defaults although the stages decide about them."""
+    default = RuleSettings()
+    return [name for name in _OF_STAGES if getattr(rules, name) != getattr(default, name)]
 
 
 def stage_of(conversation: Conversation) -> int:

@@ -1,12 +1,13 @@
 """The global stage: one decision for each row that its unit kept, from the keys of all of them.
 
     decide(units, settings, folder=work.path, workers=8)
-    # folder/decisions.parquet     position, eval, ordinal within its side, of the rows that stay
+    # folder/decisions.parquet     position, eval, ordinal within its side, of the rows that stay; with changes also
+    #                              copies, no_call, and the leader and part of rows that are written as one
     # folder/late.parquet          position, reason, finished line of rejects.jsonl, of the rows left out here
     # folder/decided.json          counts by stage and reason, the split that was reached
 
-The order is: the limit, exact duplicates, near duplicates, the weights of the inputs, the split. Everything is sorted
-by position, so the decisions do not depend on how many processes or threads there were.
+The order is: the limit, exact duplicates, near duplicates, the mix, the split, the plan of merging. Everything is
+sorted by position, so the decisions do not depend on how many processes or threads there were.
 """
 
 import dataclasses
@@ -20,20 +21,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gemma_tool_use.data.engine import duplicates
+from gemma_tool_use.data.augment import LEFT_OUT
+from gemma_tool_use.data.engine import duplicates, merging
 from gemma_tool_use.data.engine.atomic import write_json, written
+from gemma_tool_use.data.engine.changes import Changes
 from gemma_tool_use.data.engine.duplicates import query
-from gemma_tool_use.data.engine.late import EXACT_DUPLICATE, NEAR_DUPLICATE, NOT_DRAWN, Late
+from gemma_tool_use.data.engine.late import EXACT_DUPLICATE, NEAR_DUPLICATE, Late
 from gemma_tool_use.data.engine.map_unit import ROWS_PER_UNIT, UnitJob
-from gemma_tool_use.data.engine.mixture import weighted
+from gemma_tool_use.data.engine.mixture import draw
 from gemma_tool_use.data.engine.split import Keys, assign, leaks
 from gemma_tool_use.data.keys import NEAR, api_id
 from gemma_tool_use.errors import DataError
 
-DECISIONS, LATE, DECIDED = "decisions.parquet", "late.parquet", "decided.json"
+DECISIONS, LATE, DECIDED, PARTNERS = "decisions.parquet", "late.parquet", "decided.json", "partners.parquet"
 MEMORY = 768 << 20
 """What duckdb may hold; the rest goes to the work folder."""
 PAST_EVERY_ROW = int(np.iinfo(np.int64).max)
+_NO_CHANGES = Changes()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ class GlobalSettings:
       exact_duplicates: leave out rows that have question and tools in common with an earlier row.
       near_duplicates: leave out rows whose question is nearly that of an earlier row calling the same APIs.
       eval_share: share of the rows for evaluation.
-      seed: of the split and of the drawing by weights.
+      seed: of the split.
       weights: of each input in the result; None keeps every row.
       limit: rows kept by the rules after which the rest is not read; None for all.
     """
@@ -65,11 +69,18 @@ class MappedUnit:
     input: int
 
 
-def decide(units: Sequence[MappedUnit], settings: GlobalSettings, *, folder: Path, workers: int) -> dict[str, Any]:
+def decide(
+    units: Sequence[MappedUnit],
+    settings: GlobalSettings,
+    changes: Changes = _NO_CHANGES,
+    *,
+    folder: Path,
+    workers: int,
+) -> dict[str, Any]:
     """Decides and writes; returns what `decided.json` holds. Done already, it is only read.
 
     Raises:
-      DataError: an API or question would stand on both sides of the split.
+      DataError: an API or question would stand on both sides of the split, or the mix cannot be had.
     """
     if (folder / DECIDED).exists():
         return json.loads((folder / DECIDED).read_text(encoding="ascii"))
@@ -85,16 +96,25 @@ def decide(units: Sequence[MappedUnit], settings: GlobalSettings, *, folder: Pat
             late.add(NEAR_DUPLICATE, duplicates.near_duplicates(con, kept, late.positions, NEAR))
         positions = query(con, "SELECT position FROM kept ORDER BY position")["position"].to_numpy()
         positions = np.setdiff1d(positions, late.positions, assume_unique=True)
-        if settings.weights is not None:
-            drawn = weighted(_inputs(units, positions), settings.weights, positions, seed=settings.seed)
-            late.add(NOT_DRAWN, {"position": positions[~drawn]})
-            positions = positions[drawn]
+        copies, no_call = np.ones(len(positions), np.uint16), np.zeros(len(positions), bool)
+        if settings.weights is not None or not changes.mix.changes_nothing:
+            drawn = draw(con, kept, positions, _inputs(units, positions), settings.weights, changes.mix)
+            late.add(LEFT_OUT, {"position": positions[drawn.copies == 0]})
+            taken = drawn.copies > 0
+            positions, copies, no_call = positions[taken], drawn.copies[taken], drawn.no_call[taken]
         is_eval, split = _split(con, kept, positions, settings)
+        columns: dict[str, np.ndarray] = {}
+        if changes.rewrites:
+            free = (copies == 1) & ~no_call
+            leaders, parts = merging.plan(con, kept, positions, is_eval, free, changes.augment)
+            columns = {"copies": copies, "no_call": no_call, "leader": leaders, "part": parts}
         late.write(con, kept, folder / LATE)
         con.register("chosen", pa.table({"position": positions}))
         sql = "SELECT count(*) AS n FROM read_parquet($files) SEMI JOIN chosen USING (position) WHERE shortened"
         shortened = query(con, sql, files=kept)["n"][0].as_py()
-    _write_decisions(positions, is_eval, folder / DECISIONS)
+        _write_decisions(positions, is_eval, columns, folder / DECISIONS)
+        if changes.augment.merge_share:
+            merging.write_partners(con, kept, folder / DECISIONS, folder / PARTNERS)
     decided = {
         "last": last,
         "rows_read": sum(n for _, _, n in early) + len(positions) + len(late.positions),
@@ -144,18 +164,28 @@ def _split(
         return np.zeros(len(positions), bool), None
     con.register("chosen", pa.table({"position": positions}))
     sql = "SELECT question, apis FROM read_parquet($files) SEMI JOIN chosen USING (position) ORDER BY position"
-    table = query(con, sql, files=kept)
-    apis = table["apis"].combine_chunks()
-    keys = Keys(
-        questions=table["question"].to_numpy(),
-        apis=apis.flatten().to_numpy(),
-        offsets=np.concatenate([[0], np.cumsum(apis.value_lengths().to_numpy())]),
-    )
+    keys = _keys(query(con, sql, files=kept))
     split = assign(keys, share=settings.eval_share, seed=settings.seed)
     check_split(keys, split.is_eval, positions, kept)
     reached = float(split.is_eval.mean()) if len(positions) else 0.0
     account = {"asked": settings.eval_share, "reached": round(reached, 6)}
     return split.is_eval, {**account, "groups": split.groups, "largest_group": split.largest}
+
+
+def _keys(table: pa.Table) -> Keys:
+    apis = table["apis"].combine_chunks()
+    return Keys(
+        questions=table["question"].to_numpy(),
+        apis=apis.flatten().to_numpy(),
+        offsets=np.concatenate([[0], np.cumsum(apis.value_lengths().to_numpy())]),
+    )
+
+
+def keys_of(con: duckdb.DuckDBPyConnection, files: list[str]) -> tuple[Keys, np.ndarray, np.ndarray]:
+    """Keys, side (bool) and position (int64) of the rows of files that say it of each."""
+    sql = "SELECT position, eval, question, apis FROM read_parquet($files) ORDER BY position"
+    table = query(con, sql, files=files)
+    return _keys(table), table["eval"].to_numpy(), table["position"].to_numpy()
 
 
 def check_split(keys: Keys, is_eval: np.ndarray, positions: np.ndarray, kept: Sequence[str]) -> None:
@@ -165,8 +195,7 @@ def check_split(keys: Keys, is_eval: np.ndarray, positions: np.ndarray, kept: Se
     """
     for kind, (value, train, held_out) in leaks(keys, is_eval).items():
         rows = [_stored_row(kept, int(positions[number])) for number in (train, held_out)]
-        tools = [tool["function"]["name"] for tool in json.loads(rows[0]["tools"])]
-        known = {api_id(name): name for name in tools} if kind == "API" else {}
+        known = {api_id(name): name for row in rows for name in _tool_names(row)} if kind == "API" else {}
         raise DataError(
             f"the split leaks: {kind} {known.get(value, f'{value:016x}')!r} stands on both sides, in the train row "
             f"{rows[0]['id']!r} and in the eval row {rows[1]['id']!r}"
@@ -178,7 +207,16 @@ def _stored_row(kept: Sequence[str], position: int) -> dict[str, Any]:
     return found.to_pylist()[0]
 
 
-def _write_decisions(positions: np.ndarray, is_eval: np.ndarray, path: Path) -> None:
-    ordinal = np.where(is_eval, np.cumsum(is_eval), np.cumsum(~is_eval)) - 1
+def _tool_names(row: dict[str, Any]) -> list[str]:
+    return [tool["function"]["name"] for tool in json.loads(row["tools"])]
+
+
+def _write_decisions(positions: np.ndarray, is_eval: np.ndarray, columns: dict[str, np.ndarray], path: Path) -> None:
+    table = pa.table({"position": positions, "eval": is_eval, "ordinal": ordinals(is_eval), **columns})
     with written(path) as temporary:
-        pq.write_table(pa.table({"position": positions, "eval": is_eval, "ordinal": ordinal}), temporary)
+        pq.write_table(table, temporary)
+
+
+def ordinals(is_eval: np.ndarray) -> np.ndarray:
+    """int64 [rows]: the number of each row within its side."""
+    return np.where(is_eval, np.cumsum(is_eval), np.cumsum(~is_eval)) - 1

@@ -15,16 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gemma_tool_use.data.augment import LEFT_OUT
 from gemma_tool_use.data.engine.atomic import written
 from gemma_tool_use.data.engine.duplicates import query_batches
 from gemma_tool_use.data.engine.map_unit import REJECTS_SCHEMA, reject_line
 from gemma_tool_use.data.rejects import Reject
 
-EXACT_DUPLICATE, NEAR_DUPLICATE, NOT_DRAWN = "exact duplicate", "near duplicate", "not drawn by the weights"
+EXACT_DUPLICATE, NEAR_DUPLICATE = "exact duplicate", "near duplicate"
 _DETAILS = {
     EXACT_DUPLICATE: "of {first!r} ({first_place}): the same question and tools",
     NEAR_DUPLICATE: "of {first!r} ({first_place}): the same calls, question similarity {similarity:.2f}",
-    NOT_DRAWN: "the weight of its input asks for fewer rows",
+    LEFT_OUT: "a weight, a share of rows without a call or a number of rows asks for fewer of its kind",
 }
 _WRITE_ROWS = 8192
 

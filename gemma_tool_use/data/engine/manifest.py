@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from gemma_tool_use.data.engine.changes import Changes
 from gemma_tool_use.data.engine.decide import GlobalSettings
 from gemma_tool_use.data.engine.funnel import STAGES, counts
 from gemma_tool_use.data.engine.versions import versions
@@ -38,6 +39,7 @@ class RunSettings:
 
     rules: RuleSettings
     among_all: GlobalSettings
+    changes: Changes = dataclasses.field(default_factory=Changes)
     shard_rows: int = 50_000
     """Most rows of an output file."""
     unit_rows: int = 5_000
@@ -63,6 +65,7 @@ def plan_of(inputs: Sequence[Input], settings: RunSettings) -> dict[str, Any]:
         "rules": _without_folders(settings.rules.to_dict()),
         "rule_files": [_named(known[path], path.name) for path in settings.rules.files()],
         "among_all": dataclasses.asdict(settings.among_all),
+        **({} if settings.changes.nothing else {"changes": settings.changes.plan()}),
         "shard_rows": settings.shard_rows,
         "unit_rows": settings.unit_rows,
         "versions": versions(),
@@ -93,18 +96,21 @@ def _without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
 def manifest_of(
     plan: Mapping[str, Any],
     decided: Mapping[str, Any],
+    rewritten: Mapping[str, Any] | None,
     files: Sequence[dict[str, Any]],
     skipped: Sequence[dict[str, str]],
 ) -> dict[str, Any]:
-    """What `manifest.json` holds."""
+    """What `manifest.json` holds. `train` and `eval` are rows of the files, the counts are rows of the inputs."""
+    final = decided if rewritten is None else rewritten
     return {
         **plan,
         "skipped": list(skipped),
         "rows_read": decided["rows_read"],
         "counts": counts(decided),
         "stages": {stage: decided[stage] for stage, _ in STAGES},
-        "train": decided["train"],
-        "eval": decided["eval"],
+        "train": final["train"],
+        "eval": final["eval"],
+        **({} if rewritten is None else {"done": rewritten["done"], "curriculum": rewritten["stages"]}),
         "split": decided["split"],
         "shortened": decided["shortened"],
         "conversations": [row for row in files if row["file"].endswith(".parquet")],

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
 from gemma_tool_use.data.engine.atomic import write_json, written
+from gemma_tool_use.data.engine.traits import NO_TRAITS, traits
 from gemma_tool_use.data.files import Unit, read_unit
 from gemma_tool_use.data.keys import SIGNATURE_SIZE, row_keys
 from gemma_tool_use.data.rejects import NOT_UNICODE, Reject
@@ -43,6 +44,8 @@ SCHEMA = pa.schema(
         ("apis", pa.list_(pa.uint64())),
         ("bands", pa.list_(pa.uint64())),
         ("signature", pa.binary(4 * SIGNATURE_SIZE)),
+        *((name, pa.bool_()) for name in ("has_call", "convertible", "mergeable")),
+        ("stage", pa.uint8()),
     ]
 )
 REJECTS_SCHEMA = pa.schema(
@@ -62,6 +65,7 @@ class UnitJob:
       task: maps a row.
       folder: where the unit's files go.
       near: whether the keys of near duplicates are written; they take a third of the time of a kept row.
+      traits: whether what mixing and augmentation ask of a row is found out (see `traits.py`).
     """
 
     number: int
@@ -69,6 +73,7 @@ class UnitJob:
     task: RowTask
     folder: str
     near: bool = True
+    traits: bool = False
 
     def path(self, suffix: str) -> Path:
         return Path(self.folder, f"{self.number:05d}{suffix}")
@@ -102,8 +107,8 @@ def map_unit(job: UnitJob) -> dict[str, Any]:
     first_bad: str | None = None
     try:
         with (
-            _Writer(job.path(".kept.parquet"), SCHEMA) as keep,
-            _Writer(job.path(".rejects.parquet"), REJECTS_SCHEMA) as no,
+            RowWriter(job.path(".kept.parquet"), SCHEMA) as keep,
+            RowWriter(job.path(".rejects.parquet"), REJECTS_SCHEMA) as no,
         ):
             for rows, (where, row) in enumerate(read_unit(job.unit, source.columns, source.optional), start=1):
                 position = job.number * ROWS_PER_UNIT + rows - 1
@@ -145,20 +150,22 @@ def _kept(job: UnitJob, position: int, row: Any, where: str, licence: str) -> tu
     assert isinstance(read, Conversation)
     stored = conversation_to_dict(outcome)
     try:
-        texts = [_text(stored[name]) for name in ("tools", "messages")]
-        meta = _text(outcome.meta)
+        texts = [json_text(stored[name]) for name in ("tools", "messages")]
+        meta = json_text(outcome.meta)
     except UnicodeEncodeError as error:
         return Reject(id=outcome.id, reason=NOT_UNICODE, detail=str(error), where=where)
     keys = row_keys(outcome, near=job.near)
     shortened = len(outcome.messages) < len(read.messages)
+    found = traits(read, outcome) if job.traits else NO_TRAITS
     return (
         position,
         *(outcome.id, outcome.source, licence, *texts, meta, where),
         *(shortened, keys.question, keys.exact, keys.apis, keys.bands, keys.signature.tobytes() or None),
+        *found,
     )
 
 
-def _text(value: Any) -> str:
+def json_text(value: Any) -> str:
     """JSON as `json.dumps(value, ensure_ascii=False)` writes it, but without blanks and faster.
 
     Raises:
@@ -172,7 +179,7 @@ def _text(value: Any) -> str:
         return text
 
 
-class _Writer(contextlib.AbstractContextManager["_Writer"]):
+class RowWriter(contextlib.AbstractContextManager["RowWriter"]):
     """A parquet file written a few rows at a time, which appears when the body ends without an error."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:

@@ -1,36 +1,70 @@
-"""Draws rows so that each input has the share of the result that its weight asks for.
+"""Draws rows by the weights of their inputs or sources, the share of rows without a call, and the number asked for.
 
-    weighted(inputs=[0, 0, 0, 0, 1, 1], weights=(1, 1), positions=..., seed=0)   # keeps 2 of the first, 2 of the second
+    drawn = draw(con, kept, positions, inputs, (2.0, 1.0), MixSettings(seed=0))
+    drawn.copies          # uint16 [rows]: how often each is taken; 0 leaves it out
 
-No row is repeated: the input that is scarcest for its weight keeps all its rows, and of the others as many rows are
-drawn as fit beside it.
+The drawing itself is `augment.mix`; here its columns are read, and the inputs become the sources that it knows.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 
-from gemma_tool_use.data.engine.split import mixed
+from gemma_tool_use.data.augment import Mixed, MixRow, MixSettings, mix
+from gemma_tool_use.data.engine.duplicates import query_batches
+
+_READ_ROWS = 65_536
 
 
-def weighted(inputs: np.ndarray, weights: Sequence[float], positions: np.ndarray, *, seed: int) -> np.ndarray:
-    """bool [rows]: the rows that are drawn.
+def draw(
+    con: duckdb.DuckDBPyConnection,
+    kept: list[str],
+    positions: np.ndarray,
+    inputs: np.ndarray,
+    weights: Sequence[float] | None,
+    settings: MixSettings,
+) -> Mixed:
+    """How often each row is taken.
 
     Args:
+      con: the database.
+      kept: the unit files.
+      positions: int64 [rows], rising.
       inputs: int [rows], the number of each row's input.
-      weights: of each input, not negative; one without rows does not limit the others.
-      positions: int64 [rows], what the drawing is by.
-      seed: of the drawing.
+      weights: of each input; one of 0 leaves its rows out, one without rows does not limit the others. None draws by
+        the weights of the settings, if it has any.
+      settings: the rest.
+
+    Raises:
+      DataError: as `augment.mix`.
     """
+    if weights is None:
+        return mix(_rows(con, kept, positions, None), settings)
     have = np.bincount(inputs, minlength=len(weights))
-    weight = np.asarray(weights, np.float64)
-    scarce = [rows / w for rows, w in zip(have, weight, strict=True) if w > 0 and rows > 0]
-    unit = min(scarce, default=0.0)
-    # A hair above, so that 0.1 * 30 / 0.1 is 30 rows and not 29.
-    wanted = np.minimum(have, np.floor(weight * unit + 1e-9)).astype(np.int64)
-    drawn = np.zeros(len(inputs), bool)
-    order = mixed(positions.astype(np.uint64), seed)
-    for number, count in enumerate(wanted):
-        rows = np.flatnonzero(inputs == number)
-        drawn[rows[np.argsort(order[rows], kind="stable")[:count]]] = True
-    return drawn
+    present = {str(i): weight for i, weight in enumerate(weights) if weight > 0 and have[i]}
+    wanted = np.isin(inputs, [int(name) for name in present])
+    drawn = mix(_rows(con, kept, positions[wanted], inputs[wanted]), dataclasses.replace(settings, weights=present))
+    copies, no_call = np.zeros(len(positions), np.uint16), np.zeros(len(positions), bool)
+    copies[wanted], no_call[wanted] = drawn.copies, drawn.no_call
+    return dataclasses.replace(drawn, copies=copies, no_call=no_call)
+
+
+def _rows(
+    con: duckdb.DuckDBPyConnection, kept: list[str], positions: np.ndarray, inputs: np.ndarray | None
+) -> Iterator[MixRow]:
+    con.register("drawn_from", pa.table({"position": positions}))
+    sql = """
+        SELECT id, source, has_call, convertible FROM read_parquet($files)
+        SEMI JOIN drawn_from USING (position) ORDER BY position
+    """
+    number = 0
+    for batch in query_batches(con, sql, _READ_ROWS, files=kept):
+        for row in batch.to_pylist():
+            source = row["source"] if inputs is None else str(inputs[number])
+            number += 1
+            yield MixRow(
+                id=row["id"], source=source, has_call=bool(row["has_call"]), convertible=bool(row["convertible"])
+            )

@@ -6,12 +6,14 @@ Every step leaves files in `OUTPUT.partial` that appear whole or not at all, and
 repeated. So a run that is killed at any moment and started again ends with the same bytes as one that was not.
 """
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gemma_tool_use.data.augment.stages import rules_by_stage
 from gemma_tool_use.data.engine import write
 from gemma_tool_use.data.engine.atomic import written
 from gemma_tool_use.data.engine.decide import LATE, MappedUnit, decide
@@ -19,6 +21,8 @@ from gemma_tool_use.data.engine.funnel import counts, funnel, svg
 from gemma_tool_use.data.engine.manifest import MANIFEST, Input, RunSettings, Tolerance, manifest_of, plan_of
 from gemma_tool_use.data.engine.map_unit import UnitJob, map_unit
 from gemma_tool_use.data.engine.pool import Workers
+from gemma_tool_use.data.engine.rewrite import FOLDER, ORDER, rewrite
+from gemma_tool_use.data.engine.split import SIDES
 from gemma_tool_use.data.engine.work_folder import WorkFolder, open_work_folder
 from gemma_tool_use.data.files import identity, units
 from gemma_tool_use.data.row_task import RowTask
@@ -64,14 +68,17 @@ def run(
             return json.loads((work.output / MANIFEST).read_text(encoding="utf-8"))
         with Workers(workers) as pool:
             mapped, skipped = _map(inputs, settings, work, pool, tolerance, progress, map_ahead)
-            decided = decide(mapped, settings.among_all, folder=work.path, workers=workers)
             try:
+                decided = decide(mapped, settings.among_all, settings.changes, folder=work.path, workers=workers)
                 _check(decided, mapped, inputs, tolerance)
             except DataError:
                 work.remove()  # the inputs or the settings have to change, so nothing of it can be used
                 raise
-            shards = _write(mapped, decided, settings, work, pool)
-        manifest = manifest_of(plan, decided, shards, skipped)
+            rewritten = None
+            if settings.changes.rewrites:
+                rewritten = rewrite(mapped, settings.among_all, settings.changes, work=work.path, workers=pool)
+            shards = _write(mapped, decided, rewritten, settings, work, pool)
+        manifest = manifest_of(plan, decided, rewritten, shards, skipped)
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         with written(work.result / MANIFEST) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -144,8 +151,12 @@ def _planned(
     planned: list[MappedUnit] = []
     problems: list[dict[str, str]] = []
     rules = with_compact_scores(settings.rules, work.path)
+    stages = rules_by_stage(settings.changes.stages, rules)
+    if stages:
+        subsets = dict.fromkeys(name for each in stages.values() for name in each.subsets)
+        rules = dataclasses.replace(rules, subsets=tuple(subsets))
     for number, each in enumerate(inputs):
-        task = RowTask(source=each.source.name, rules=rules)
+        task = RowTask(source=each.source.name, rules=rules, stages=stages or None)
         for path in each.files:
             try:
                 cut = units(path, settings.unit_rows)
@@ -161,6 +172,7 @@ def _planned(
                     task=task,
                     folder=str(work.units),
                     near=settings.among_all.near_duplicates,
+                    traits=settings.changes.traits,
                 )
                 planned.append(MappedUnit(job=job, input=number))
     return planned, problems
@@ -195,12 +207,22 @@ def _first_bad(mapped: Sequence[MappedUnit]) -> dict[str, str]:
 
 
 def _write(
-    mapped: Sequence[MappedUnit], decided: Mapping[str, Any], settings: RunSettings, work: WorkFolder, pool: Workers
+    mapped: Sequence[MappedUnit],
+    decided: Mapping[str, Any],
+    rewritten: Mapping[str, Any] | None,
+    settings: RunSettings,
+    work: WorkFolder,
+    pool: Workers,
 ) -> list[dict[str, Any]]:
     """Writes the shards, the rejects and the drawing; returns name, size and sha256 of each file."""
-    sides = {write.TRAIN: decided["train"], write.EVAL: decided["eval"]}
+    final = decided if rewritten is None else rewritten
     jobs = write.shard_jobs(
-        sides, settings.shard_rows, units=str(work.units), work=str(work.path), result=str(work.result)
+        {side: final[side] for side in SIDES},
+        settings.shard_rows,
+        units=str(work.units if rewritten is None else work.path / FOLDER),
+        work=str(work.path),
+        result=str(work.result),
+        order=write.DECISIONS if rewritten is None else ORDER,
     )
     results: dict[str, Any] = dict.fromkeys(job.name for job in jobs)
     for job, marker in pool.run(write.write_shard, jobs, name=lambda job: f"shard {job.name}"):
@@ -210,9 +232,10 @@ def _write(
         numbers, work.units, work.path / LATE, work.result / write.REJECTS_FILE, decided["last"]
     )
     rows = sum(each["rows"] for each in [*results.values(), rejects])
-    if rows != decided["rows_read"]:
+    expected = decided["rows_read"] + sum(final[side] - decided[side] for side in SIDES)
+    if rows != expected:
         raise DataError(
-            f"{rows} rows were written of {decided['rows_read']} that were read: {work.path} was changed from outside. "
+            f"{rows} rows were written, and {expected} should have been: {work.path} was changed from outside. "
             "Remove it and run again"
         )
     with written(work.result / FUNNEL) as temporary:

@@ -16,6 +16,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+SIDES = TRAIN, EVAL = "train", "eval"
+"""Names of the sides; `SIDES[is_eval]`."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Keys:

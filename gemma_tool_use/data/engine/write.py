@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from gemma_tool_use.data.engine.atomic import write_json, written
 from gemma_tool_use.data.engine.decide import DECISIONS
 from gemma_tool_use.data.engine.map_unit import ROWS_PER_UNIT, TEXT_COLUMNS
+from gemma_tool_use.data.engine.split import EVAL
 
 SCHEMA = pa.schema([(name, pa.string()) for name in TEXT_COLUMNS])
-TRAIN, EVAL = "train", "eval"
 REJECTS_FILE = "rejects.jsonl"
 # Rows that a reader has to decode for one of them; some ten MB of the longest conversations.
 GROUP_ROWS = 1000
@@ -41,6 +41,7 @@ class ShardJob:
       units: the folder of the unit files.
       work: the folder with the decisions; the shard's marker goes there.
       result: where the shard goes.
+      order: the file in `work` that says which rows are written, in which order.
     """
 
     side: str
@@ -50,6 +51,7 @@ class ShardJob:
     units: str
     work: str
     result: str
+    order: str = DECISIONS
 
     @property
     def name(self) -> str:
@@ -116,8 +118,8 @@ def write_rejects(numbers: Sequence[int], units: Path, late: Path, path: Path, l
 
 
 def _positions(job: ShardJob) -> np.ndarray:
-    """int64 [rows of the shard], rising."""
-    table = pq.read_table(Path(job.work, DECISIONS))
+    """int64 [rows of the shard], in the order of the shard."""
+    table = pq.read_table(Path(job.work, job.order), columns=["position", "eval", "ordinal"])
     ordinal, is_eval = table["ordinal"].to_numpy(), table["eval"].to_numpy()
     first = job.number * job.rows
     mine = (is_eval == (job.side == EVAL)) & (ordinal >= first) & (ordinal < first + job.rows)
@@ -126,6 +128,12 @@ def _positions(job: ShardJob) -> np.ndarray:
 
 def _stored(positions: np.ndarray, units: Path) -> Iterator[pa.RecordBatch]:
     """The text columns of the rows at these positions, a few hundred at a time."""
+    # Positions rise within a stage of a curriculum, and start again with the next.
+    for rising in np.split(positions, np.flatnonzero(np.diff(positions) < 0) + 1):
+        yield from _stored_rising(rising, units)
+
+
+def _stored_rising(positions: np.ndarray, units: Path) -> Iterator[pa.RecordBatch]:
     numbers, starts = np.unique(positions // ROWS_PER_UNIT, return_index=True)
     for number, wanted in zip(numbers, np.split(positions, starts[1:]), strict=True):
         with pq.ParquetFile(units / f"{number:05d}.kept.parquet", pre_buffer=False) as file:

@@ -1,11 +1,9 @@
 """The split: no question and no API on both sides, whatever links them."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma_tool_use.data.engine.mixture import weighted
 from gemma_tool_use.data.engine.split import Keys, assign, leaks, mixed
 
 
@@ -75,24 +73,3 @@ def test_mixing_is_the_published_function():
         "0xe220a8397b1dcdaf",
         "0x6e789e6aa1b965f4",
     ]
-
-
-@pytest.mark.parametrize(
-    ("have", "weights", "want"),
-    [
-        ([40, 20], (1, 1), [20, 20]),
-        ([40, 20], (4, 1), [40, 10]),
-        ([40, 20], (1, 0), [40, 0]),
-        ([30, 0], (1, 1), [30, 0]),
-        ([30, 90], (0.1, 0.3), [30, 90]),
-        ([5, 5, 5], (1, 2, 3), [1, 3, 5]),
-    ],
-)
-def test_weights_draw_the_most_rows_in_their_proportion(have, weights, want):
-    inputs = np.repeat(np.arange(len(have)), have)
-    positions = np.arange(len(inputs), dtype=np.int64)
-    drawn = weighted(inputs, weights, positions, seed=0)
-    assert np.bincount(inputs[drawn], minlength=len(have)).tolist() == want
-    assert (drawn == weighted(inputs, weights, positions, seed=0)).all()
-    if 0 < drawn.sum() < len(inputs) and min(weights):
-        assert (drawn != weighted(inputs, weights, positions, seed=1)).any()

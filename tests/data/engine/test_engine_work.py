@@ -98,7 +98,7 @@ def test_a_lost_row_is_noticed(tmp_path, monkeypatch):
     path = toucan_rows.write(tmp_path / "a.parquet", toucan_rows.rows(20))
     honest = write._positions
     monkeypatch.setattr(write, "_positions", lambda job: honest(job)[1:])
-    with pytest.raises(DataError, match="19 rows were written of 20 that were read"):
+    with pytest.raises(DataError, match="19 rows were written, and 20 should have been"):
         prepare(PrepareConfig(input=(str(path),), output=tmp_path / "out", workers=0))
     assert not (tmp_path / "out").exists()
 
