@@ -15,9 +15,13 @@ from gemma_tool_use.conversation import Conversation, conversation_to_dict
 
 
 def write_prepared(
-    folder: Path, *, train: Sequence[Sequence[Conversation]], held_out: Sequence[Sequence[Conversation]] = ()
+    folder: Path,
+    *,
+    train: Sequence[Sequence[Conversation]],
+    held_out: Sequence[Sequence[Conversation]] = (),
+    staged: bool = False,
 ) -> Path:
-    """One file for each list of conversations; returns the folder."""
+    """One file for each list of conversations; returns the folder. `staged`: their meta says which stage they are of."""
     folder.mkdir(parents=True)
     entries = []
     for side, shards in (("train", train), ("eval", held_out)):
@@ -27,11 +31,12 @@ def write_prepared(
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             entry = {"file": path.name, "bytes": path.stat().st_size, "sha256": digest, "rows": len(conversations)}
             entries.append(entry)
-    (folder / "manifest.json").write_text(json.dumps({"format": 2, "conversations": entries}, indent=2) + "\n")
+    manifest = {"format": 2, "conversations": entries} | ({"curriculum": {"train": {}}} if staged else {})
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     return folder
 
 
 def _table(conversations: Sequence[Conversation]) -> pa.Table:
     stored = [conversation_to_dict(conversation) for conversation in conversations]
     rows = [row | {name: json.dumps(row[name]) for name in ("tools", "messages")} for row in stored]
-    return pa.Table.from_pylist([row | {"license": "", "meta": "{}"} for row in rows])
+    return pa.Table.from_pylist([row | {"license": "", "meta": json.dumps(row.get("meta", {}))} for row in rows])

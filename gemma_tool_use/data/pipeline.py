@@ -13,7 +13,7 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import grain
 import numpy as np
@@ -34,6 +34,7 @@ from gemma_tool_use.data.rows import (
     question,
     row_sizes,
     split,
+    stage,
 )
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.formats.dialect import Dialect
@@ -66,7 +67,7 @@ def encode_rows(
         raise ConfigError(f"max_length must be 2 or more, got {max_length}")
     encode_one = functools.partial(encode_row, dialect=dialect, tokenizer=tokenizer, max_length=max_length)
     outcomes = _iterate(grain.MapDataset.source(conversations).map(encode_one), workers)
-    rows, ids, groups, rejects = [], [], [], []
+    rows, ids, groups, stages, rejects = [], [], [], [], []
     reasons: collections.Counter[str] = collections.Counter()
     for conversation, outcome in zip(conversations, outcomes, strict=True):
         if isinstance(outcome, Reject):
@@ -77,11 +78,14 @@ def encode_rows(
         rows.append(outcome)
         ids.append(conversation.id)
         groups.append(question(conversation))
+        stages.append(stage(conversation))
     if not rows:
         found = "; ".join(f"{n} x {reason}" for reason, n in reasons.items()) or "none were given"
         raise DataError(f"none of {len(conversations)} conversations can be trained on ({found})")
     counts = {KEPT: len(rows), **dict(reasons.most_common())}
-    return EncodedRows(rows=rows, ids=ids, groups=groups, counts=counts, rejects=rejects)
+    return EncodedRows(
+        rows=rows, ids=ids, groups=groups, counts=counts, rejects=rejects, stages=np.array(stages, np.uint8)
+    )
 
 
 def steps_per_epoch(rows: int, *, batch_size: int, accumulation: int = 1) -> int:
@@ -101,6 +105,7 @@ def batches(
     shuffle: bool = True,
     row_multiple: int = 1,
     workers: int = 0,
+    stages: np.ndarray | None = None,
 ) -> grain.IterDataset[Element]:
     """Batches of `epochs` passes; each pass holds every row exactly once, in an order of its own.
 
@@ -115,6 +120,8 @@ def batches(
       shuffle: a new order for each pass; False keeps that of `rows`.
       row_multiple: rounds the rows of a micro-batch up with empty ones.
       workers: processes that pad; 0 pads here.
+      stages: stage of each row, int [rows]: each pass goes through the stages in order, and `shuffle` shuffles within
+        them. A batch at the border of two stages has rows of both.
 
     Returns:
       Elements as in `rows.py`; `normalizer` is the number of trained target tokens of the element.
@@ -135,11 +142,21 @@ def batches(
         accumulation=accumulation,
         row_multiple=row_multiple,
     )
-    indices = grain.MapDataset.range(len(rows))
-    if shuffle:
-        indices = indices.shuffle(seed=seed)
+    indices = _indices(len(rows), stages, seed if shuffle else None)
     elements = indices.batch(shape.capacity, batch_fn=_Collate(rows, shape))
     return _iterate(elements.repeat(epochs), workers)
+
+
+def _indices(rows: int, stages: np.ndarray | None, seed: int | None) -> grain.MapDataset[int]:
+    """The rows of a pass; without a seed in their order."""
+    if stages is None:
+        indices = grain.MapDataset.range(rows)
+        return indices if seed is None else indices.shuffle(seed=seed)
+    if len(stages) != rows:
+        raise ValueError(f"{rows} rows and {len(stages)} stages")
+    members = [cast(Sequence[int], np.flatnonzero(stages == each)) for each in np.unique(stages)]
+    parts = [grain.MapDataset.source(each) for each in members]
+    return grain.MapDataset.concatenate([part if seed is None else part.shuffle(seed=seed) for part in parts])
 
 
 def eval_batches(

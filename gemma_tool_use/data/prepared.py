@@ -47,6 +47,8 @@ class PreparedFolder:
     path: Path
     train: tuple[Shard, ...]
     held_out: tuple[Shard, ...]
+    staged: bool
+    """Whether the rows were given stages of a curriculum."""
 
     @property
     def fingerprint(self) -> str:
@@ -94,6 +96,7 @@ def open_prepared(path: Path) -> PreparedFolder | None:
         path=path,
         train=tuple(shard for shard in shards if not shard.path.name.startswith(EVAL_PREFIX)),
         held_out=tuple(shard for shard in shards if shard.path.name.startswith(EVAL_PREFIX)),
+        staged=bool(manifest.get("curriculum")),
     )
 
 

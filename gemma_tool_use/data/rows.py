@@ -23,6 +23,8 @@ from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.encode import Encoded, encode
 from gemma_tool_use.formats.tokenizer import Tokenizer
 
+STAGE = "stage"
+"""The key of a row's stage in its meta."""
 NOT_WRITABLE = "the dialect cannot write it"
 # A multiple of the sublane and half the lane width of a TPU; coarser steps pad short rows too far on a CPU.
 LENGTH_STEP = 64
@@ -72,6 +74,7 @@ class EncodedRows:
       groups: question of each row, for `split`.
       counts: `kept` and each reason, to the number of conversations; the values add up to those given.
       rejects: one for each conversation left out.
+      stages: stage of each row in a curriculum, uint8 [rows]; all 0 without one.
     """
 
     rows: RowSequence
@@ -79,6 +82,7 @@ class EncodedRows:
     groups: Sequence[str]
     counts: dict[str, int]
     rejects: Collection[Reject]
+    stages: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -196,6 +200,12 @@ def collate(rows: RowSequence, indices: Sequence[int], shape: BatchShape) -> Ele
         "row_index": row_index,
         "normalizer": np.asarray(normalizer),
     }
+
+
+def stage(conversation: Conversation) -> int:
+    """The stage that `prepare --stages` gave the row, 1 to 4; 0 for a row without one."""
+    found = conversation.meta.get(STAGE)
+    return found if type(found) is int and 0 < found < 256 else 0
 
 
 def question(conversation: Conversation) -> str:

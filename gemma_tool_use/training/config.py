@@ -47,6 +47,9 @@ class TrainConfig:
     """Cut each row after its first reply with calls, so that long tool outputs do not use up --max-length."""
     max_rows: int | None = None
     """Read at most this many rows; of a prepared folder, this many training rows."""
+    curriculum: bool = True
+    """Train the rows of a folder prepared with --stages stage by stage in each epoch, shuffled within a stage only.
+    Other rows have no stages."""
     max_length: int = 512
     """Longest row in tokens; longer rows are left out whole and counted."""
     max_bad_share: float = 0.1

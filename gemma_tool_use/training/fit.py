@@ -138,6 +138,7 @@ def fit(config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRe
             pad_id=prepared.tokenizer.pad_id,
             row_multiple=row_multiple,
             workers=config.workers,
+            stages=prepared.rows.stages,
         ),
         stop,
     )

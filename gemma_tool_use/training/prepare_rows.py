@@ -17,6 +17,8 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.counts import KEPT, chain
 from gemma_tool_use.data.engine.pool import default_workers
@@ -55,6 +57,7 @@ class Rows:
       rejects: one for every row left out, in parts.
       fingerprint: sha256 of the conversations, for a prepared folder of what its manifest says of them.
       tokenised: what to tell about the token store; empty when there was no need for it.
+      stages: the stage of each training row, in the order of which they are trained; None for no curriculum.
     """
 
     train: RowSequence
@@ -64,6 +67,7 @@ class Rows:
     rejects: tuple[Collection[Reject], ...]
     fingerprint: str
     tokenised: str = ""
+    stages: np.ndarray | None = None
 
 
 def prepare_rows(config: TrainConfig, dialect: Dialect, tokenizer: Tokenizer, *, cache: Path) -> Rows:
@@ -108,9 +112,11 @@ def _prepared_rows(config: TrainConfig, folder: PreparedFolder, encoder: "_Encod
     _refuse_flags(config, folder)
     encoded = encoder.shards(folder.train, limit=config.max_rows)
     parts, train, train_ids, held_out = [encoded], encoded.rows, encoded.ids, []
+    stages = encoded.stages
     if not folder.held_out:
         chosen, others = _split(encoded, config)
         train, train_ids, held_out = pick(train, chosen), pick_texts(train_ids, chosen), pick(train, others)
+        stages = stages[chosen]
     elif config.eval_share:
         try:
             parts.append(encoder.shards(folder.held_out, limit=None))
@@ -129,6 +135,7 @@ def _prepared_rows(config: TrainConfig, folder: PreparedFolder, encoder: "_Encod
         rejects=tuple(part.rejects for part in parts),
         fingerprint=folder.fingerprint,
         tokenised=encoder.told,
+        stages=stages if config.curriculum and folder.staged else None,
     )
 
 

@@ -126,6 +126,39 @@ def test_every_row_once_per_epoch_whatever_the_shape(n, batch_size, accumulation
             assert not element["loss_mask"][micro, slot, size:].any()
 
 
+@given(
+    stages=st.lists(st.integers(1, 4), min_size=1, max_size=30),
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 2)),
+    epochs=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=25)
+def test_each_epoch_goes_through_the_stages_in_order_with_every_row_once(stages, shape, epochs, seed):
+    of_row = np.array(stages, np.uint8)
+    options = {"batch_size": shape[0], "accumulation": shape[1], "length": 8, "pad_id": 0, "epochs": epochs}
+    elements = list(batches(rows_of(len(stages)), **options, seed=seed, stages=of_row))
+    seen = np.concatenate([element["row_index"].ravel() for element in elements])
+    passes = seen[seen >= 0].reshape(epochs, len(stages))
+    assert all(sorted(each) == list(range(len(stages))) for each in passes.tolist())
+    assert all((np.diff(of_row[each].astype(int)) >= 0).all() for each in passes)
+
+
+def test_rows_are_shuffled_within_a_stage_anew_in_each_epoch_and_a_run_goes_on_in_the_same_order():
+    stages = np.repeat([2, 1], 20).astype(np.uint8)
+    elements = batches(rows_of(40), batch_size=8, length=8, pad_id=0, epochs=2, seed=7, stages=stages)
+    order = np.concatenate([element["row_index"].ravel() for element in elements]).reshape(2, 40)
+    assert order[0].tolist() != order[1].tolist()
+    assert order[0][:20].tolist() != sorted(order[0][:20].tolist()) == list(range(20, 40))
+    iterator = iter(elements)
+    for _ in range(4):
+        next(iterator)
+    again = iter(elements)
+    again.set_state(iterator.get_state())
+    assert indices(again) == indices(elements)[4:]
+    kept = batches(rows_of(40), batch_size=40, length=8, pad_id=0, epochs=1, seed=7, stages=stages, shuffle=False)
+    assert indices(kept) == [[[*range(20, 40), *range(20)]]]
+
+
 def test_the_seed_decides_the_order_and_each_epoch_has_its_own():
     def order(seed):
         return indices(batches(rows_of(40), batch_size=40, length=None, pad_id=0, seed=seed, epochs=3))

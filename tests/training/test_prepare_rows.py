@@ -1,5 +1,6 @@
 """Which rows a run trains on and holds out, for each kind of --data, and what the token store may not change."""
 
+import dataclasses
 import json
 
 import pytest
@@ -83,6 +84,20 @@ def test_a_prepared_folder_without_eval_rows_is_split_as_the_rows_themselves(tmp
     assert everything(stored) == everything(plain)
     assert len(plain.held_out) > 0
     assert plain.tokenised == ""
+
+
+def test_the_stages_of_a_prepared_folder_are_those_of_the_rows_that_are_trained_on(tmp_path):
+    rows = [dataclasses.replace(row, meta={"stage": 1 + i // 5}) for i, row in enumerate(TRAIN)]
+    stage_of = {row.id: row.meta["stage"] for row in rows}
+    folder = write_prepared(tmp_path / "staged", train=[rows[:8], rows[8:]], staged=True)
+    for share in (0.0, 0.3, 0.3):  # the last start reads the store
+        found = rows_of(tmp_path, folder, eval_share=share)
+        assert len(found.train) < len(TRAIN)
+        assert found.stages is not None
+        assert found.stages.tolist() == [stage_of[each] for each in found.train_ids]
+    assert rows_of(tmp_path, folder, curriculum=False).stages is None
+    plain = write_prepared(tmp_path / "plain", train=[rows])  # a source may have a key of this name
+    assert rows_of(tmp_path, plain).stages is None
 
 
 def test_no_evaluation_reads_no_eval_rows(tmp_path, prepared):

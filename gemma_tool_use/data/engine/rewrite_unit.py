@@ -29,6 +29,7 @@ from gemma_tool_use.data.engine.merging import partners_of
 from gemma_tool_use.data.engine.split import SIDES
 from gemma_tool_use.data.engine.tool_pool import read_pool
 from gemma_tool_use.data.keys import api_id, hash_text, question_key
+from gemma_tool_use.data.rows import STAGE
 
 SCHEMA = pa.schema(
     [
@@ -40,8 +41,6 @@ SCHEMA = pa.schema(
         ("apis", pa.list_(pa.uint64())),
     ]
 )
-STAGE = "stage"
-"""The key of a row's stage in its meta."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

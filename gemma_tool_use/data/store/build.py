@@ -26,7 +26,13 @@ from gemma_tool_use.errors import DataError
 # Processes take some three seconds to start, in which one encodes 6,000 rows.
 POOL_FROM_UNITS = 4
 INDEX, REJECTS = "index.parquet", "rejects.jsonl"
-_SCHEMA = pa.schema([("id", pa.string()), ("question", pa.string()), ("length", pa.int32()), ("targets", pa.int32())])
+_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("id", "question")),
+        *((name, pa.int32()) for name in ("length", "targets")),
+        ("stage", pa.uint8()),
+    ]
+)
 
 
 def build(folder: Path, units: Sequence[Unit], recipe: Recipe, *, processes: int) -> dict[str, Any]:
@@ -50,7 +56,7 @@ def build(folder: Path, units: Sequence[Unit], recipe: Recipe, *, processes: int
             for result in results:
                 if result.file is not None:
                     files.append(result.file)
-                    columns = [result.ids, result.questions, result.lengths, result.targets]
+                    columns = [result.ids, result.questions, result.lengths, result.targets, result.stages]
                     index.write_table(pa.table(columns, schema=_SCHEMA))
                 rejects.write(result.rejects)
                 reasons.update(result.reasons)

@@ -14,7 +14,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.engine import pool
 from gemma_tool_use.data.rejects import Reject
-from gemma_tool_use.data.rows import check_mask, encode_row, question, trained_targets
+from gemma_tool_use.data.rows import check_mask, encode_row, question, stage, trained_targets
 from gemma_tool_use.data.store.folder import file_entry
 from gemma_tool_use.data.store.record import pack
 from gemma_tool_use.data.store.units import Unit
@@ -41,7 +41,7 @@ class UnitResult:
 
     Attributes:
       file: the `file_entry` of what it wrote; None when no row was kept.
-      ids, questions, lengths, targets: of each row kept.
+      ids, questions, lengths, targets, stages: of each row kept.
       reasons: how many rows were rejected for what, in order of first appearance.
       rejects: JSON lines.
       read: number of rows read.
@@ -52,6 +52,7 @@ class UnitResult:
     questions: list[str]
     lengths: list[int]
     targets: list[int]
+    stages: list[int]
     reasons: dict[str, int]
     rejects: str
     read: int
@@ -85,7 +86,9 @@ def encode_unit(unit: Unit, path: Path, recipe: Recipe) -> UnitResult:
       DataError: the input is damaged, or a mask trains nothing or everything.
       OSError: `path` cannot be written.
     """
-    result = UnitResult(file=None, ids=[], questions=[], lengths=[], targets=[], reasons={}, rejects="", read=unit.rows)
+    result = UnitResult(
+        file=None, ids=[], questions=[], lengths=[], targets=[], stages=[], reasons={}, rejects="", read=unit.rows
+    )
     reasons: collections.Counter[str] = collections.Counter()
     records, rejects = [], []
     for conversation in unit.read():
@@ -101,6 +104,7 @@ def encode_unit(unit: Unit, path: Path, recipe: Recipe) -> UnitResult:
         result.questions.append(question(conversation))
         result.lengths.append(length)
         result.targets.append(targets)
+        result.stages.append(stage(conversation))
     return dataclasses.replace(
         result, file=_write(path, records) if records else None, reasons=dict(reasons), rejects="".join(rejects)
     )

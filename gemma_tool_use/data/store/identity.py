@@ -13,7 +13,7 @@ from gemma_tool_use.data.store import record
 from gemma_tool_use.data.store.encode_unit import Recipe
 from gemma_tool_use.formats.encode import encode
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 
 
 def identity(content: str, recipe: Recipe) -> dict[str, Any]:

@@ -12,7 +12,7 @@
 
     tokens/3f9c0a.../manifest.json                   # what it was made from, counts, sha256 of the other files, its own
                      rows-00000.arrayrecord          # record.py says what a record is
-                     index.parquet                   # id, question, length, targets of each row
+                     index.parquet                   # id, question, length, targets, stage of each row
                      rejects.jsonl                   # every row left out, as in a run folder
 
 A store appears under its name when it is whole, and is never changed. Every start compares all checksums; a store that
@@ -102,7 +102,7 @@ def _read(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _encoded(folder: Path, manifest: Mapping[str, Any]) -> EncodedRows:
     index, places = folder / INDEX, range(manifest["rows"])
-    table = pq.read_table(index, columns=["length", "targets"])
+    table = pq.read_table(index, columns=["length", "targets", "stage"])
     sizes = RowSizes(lengths=table.column("length").to_numpy(), targets=table.column("targets").to_numpy())
     files = [folder / entry["file"] for entry in manifest["files"] if entry["file"].endswith(".arrayrecord")]
     return EncodedRows(
@@ -111,4 +111,5 @@ def _encoded(folder: Path, manifest: Mapping[str, Any]) -> EncodedRows:
         groups=StoredTexts(index, "question", places),
         counts=dict(manifest["counts"]),
         rejects=StoredRejects(folder / REJECTS, manifest["rejects"]),
+        stages=table.column("stage").to_numpy(),
     )

@@ -23,7 +23,7 @@ from gemma_tool_use.errors import DataError, FileError
 
 UNIT_ROWS = 2048
 _READ_ROWS = 256
-_COLUMNS = ("id", "source", "tools", "messages")
+_COLUMNS = ("id", "source", "tools", "messages", "meta")
 
 
 class Unit(Protocol):
