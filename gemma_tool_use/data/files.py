@@ -98,20 +98,23 @@ def units(path: Path, rows_per_unit: int) -> list[Unit]:
     ]
 
 
-def read_unit(unit: Unit, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
+def read_unit(
+    unit: Unit, columns: Sequence[str], optional: Sequence[str] = (), *, lazy: bool = False
+) -> Iterator[tuple[str, Row]]:
     """The place and the row of each row of a unit.
 
     The place is `rows.jsonl:3`, lines counted from 1, or `rows.parquet row 2`, rows counted from 0, as those of a JSON
     array. A row of parquet has `columns` and those of `optional` that the file has; a row of JSON has whatever it has.
+    With `lazy` a row of parquet is a mapping that decodes a long text when it is asked for, else a dict.
 
     Raises:
       FileError: the file cannot be opened.
       DataError: it is damaged, not what its name says, of another suffix than `SUFFIXES`, or without one of `columns`;
         or it expands beyond measure, or has an endless line.
     """
-    form = "{}:{}" if unit.kind == "lines" else "{} row {}"
-    for number, row in _numbered(unit, columns, optional):
-        where = form.format(unit.path.name, number)
+    before = f"{unit.path.name}:" if unit.kind == "lines" else f"{unit.path.name} row "
+    for number, row in _numbered(unit, columns, optional, lazy):
+        where = f"{before}{number}"
         yield where, dataclasses.replace(row, where=where) if isinstance(row, Reject) else row
 
 
@@ -153,12 +156,12 @@ def identity(path: Path) -> dict[str, Any]:
         cannot_read(path, error)
 
 
-def _numbered(unit: Unit, columns: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[int, Row]]:
+def _numbered(unit: Unit, columns: Sequence[str], optional: Sequence[str], lazy: bool) -> Iterator[tuple[int, Row]]:
     if unit.kind == "lines":
         return read_lines(unit.path, unit.start, unit.stop, unit.number)
     if unit.kind == "array":
         return read_array(unit.path)
-    return parquet_rows(unit.path, columns, optional, unit.start, unit.stop)
+    return parquet_rows(unit.path, columns, optional, unit.start, unit.stop, lazy=lazy)
 
 
 def _row_cuts(groups: Sequence[int], rows_per_unit: int) -> Iterator[int]:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -30,6 +31,8 @@ BATCH_ROWS = 256
 BATCH_BYTES = 8 * 1024 * 1024
 # Below this many stored bytes per row, values repeat: read as a dictionary, which for others takes 2.5 times as long.
 _REPEATS = 16
+# Bytes per row from which the texts of a column are decoded one by one.
+_LONG = 256
 
 
 def parquet_columns(path: Path) -> dict[str, pa.DataType]:
@@ -55,9 +58,17 @@ def group_rows(path: Path) -> list[int]:
 
 
 def parquet_rows(
-    path: Path, columns: Sequence[str], optional: Sequence[str] = (), start: int = 0, stop: int | None = None
+    path: Path,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    lazy: bool = False,
 ) -> Iterator[tuple[int, Mapping[str, Any] | Reject]]:
     """Number (from 0) and values of each row from `start` until before `stop`; a row over the limit is a `Reject`.
+
+    Rows are dicts; with `lazy` mappings that decode a long text when it is asked for.
 
     Raises:
       FileError: the file cannot be opened.
@@ -76,7 +87,7 @@ def parquet_rows(
                 rows = file.metadata.row_group(group).num_rows
                 if number + rows > start and (stop is None or number < stop):
                     first, last = max(start - number, 0), rows if stop is None else min(stop - number, rows)
-                    yield from _group(file, group, wanted, number, (first, last), expansion)
+                    yield from _group(file, group, wanted, number, (first, last), expansion, lazy)
                 number += rows
         except pa.ArrowMemoryError as error:
             raise DataError(f"{path} needs more memory than there is ({error}); is it what it should be?") from None
@@ -85,7 +96,13 @@ def parquet_rows(
 
 
 def _group(
-    file: pq.ParquetFile, group: int, columns: list[str], number: int, bounds: tuple[int, int], expansion: Expansion
+    file: pq.ParquetFile,
+    group: int,
+    columns: list[str],
+    number: int,
+    bounds: tuple[int, int],
+    expansion: Expansion,
+    lazy: bool,
 ) -> Iterator[tuple[int, Mapping[str, Any] | Reject]]:
     """The rows of one row group within `bounds`, numbered from `number`."""
     start, stop = bounds
@@ -95,13 +112,17 @@ def _group(
         batch = whole.slice(max(start - done, 0), max(min(stop, done + len(whole)) - max(start, done), 0))
         first = number + max(start, done)
         sizes = _row_bytes(batch)
-        expansion.add(sum(sizes))
-        values = [_values(batch.column(name)) for name in columns]
-        for i, (length, row) in enumerate(zip(sizes, zip(*values, strict=True), strict=True)):
-            if length > MAX_ROW_BYTES:
-                yield first + i, Reject(reason=ROW_TOO_LARGE, detail=f"{length:,} bytes, more than {MAX_ROW_BYTES:,}")
+        expansion.add(int(sizes.sum()))
+        values = {name: _values(batch.column(name), lazy=lazy) for name in columns}
+        too_large = set(np.flatnonzero(sizes > MAX_ROW_BYTES).tolist())
+        for i in range(len(batch)):
+            if i in too_large:
+                detail = f"{sizes[i]:,} bytes, more than {MAX_ROW_BYTES:,}"
+                yield first + i, Reject(reason=ROW_TOO_LARGE, detail=detail)
+            elif lazy:
+                yield first + i, LazyRow(values, i)
             else:
-                yield first + i, dict(zip(columns, row, strict=True))
+                yield first + i, {name: column[i] for name, column in values.items()}
         done += len(whole)
         if done >= stop:
             return
@@ -112,27 +133,64 @@ def _batch_rows(group: pq.RowGroupMetaData) -> int:
     return max(1, min(BATCH_ROWS, BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)))
 
 
-def _row_bytes(batch: pa.RecordBatch) -> list[int]:
-    """About how many bytes the values of each row have."""
-    total = [0] * len(batch)
+class LazyRow(Mapping[str, Any]):
+    """A row whose long texts become Python's when they are asked for: most rows are left out by their short ones."""
+
+    __slots__ = ("_columns", "_number")
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]], number: int) -> None:
+        """`columns` holds the values of all rows of a batch, as Python's or as `_Texts`."""
+        self._columns, self._number = columns, number
+
+    def __getitem__(self, name: str) -> Any:
+        return self._columns[name][self._number]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        column = self._columns.get(name)  # the inherited method takes three times as long
+        return default if column is None else column[self._number]
+
+
+class _Texts(Sequence[str | None]):
+    """The values of a text column, each decoded when it is asked for."""
+
+    def __init__(self, column: pa.Array) -> None:
+        self._column = column
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._column[number].as_py()
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+
+def _row_bytes(batch: pa.RecordBatch) -> np.ndarray:
+    """About how many bytes the values of each row have, int64 [rows]."""
+    total = np.zeros(len(batch), np.int64)
     for column in batch.columns:
         if isinstance(column, pa.DictionaryArray):
             lengths = pc.binary_length(column.dictionary).take(column.indices)  # pyright: ignore[reportAttributeAccessIssue]
         elif _is_text(column.type):
             lengths = pc.binary_length(column)  # pyright: ignore[reportAttributeAccessIssue]
         elif pa.types.is_nested(column.type):
-            total = [n + column.slice(i, 1).nbytes for i, n in enumerate(total)]
+            total += [column.slice(i, 1).nbytes for i in range(len(column))]
             continue
         else:
             continue
-        total = [n + (length or 0) for n, length in zip(total, lengths.to_pylist(), strict=True)]
+        total += lengths.fill_null(0).to_numpy(zero_copy_only=False)
     return total
 
 
-def _values(column: pa.Array) -> list[Any]:
+def _values(column: pa.Array, *, lazy: bool) -> Sequence[Any]:
     """The values of a column. Those of a dictionary are made once, however often they occur."""
     if not isinstance(column, pa.DictionaryArray):
-        return column.to_pylist()
+        long = lazy and _is_text(column.type) and column.nbytes > _LONG * len(column)
+        return _Texts(column) if long else column.to_pylist()
     used: dict[int, Any] = {}
     result = []
     for i in column.indices.to_pylist():

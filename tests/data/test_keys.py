@@ -125,8 +125,8 @@ def test_pairs_become_candidates_as_often_as_the_curve_says(planted):
 
 def test_bands_of_other_groups_never_meet():
     values = signature(normalise(LONG))
-    assert np.array_equal(keys.bands(values, group=3), keys.bands(values, group=3))
-    assert not np.intersect1d(keys.bands(values, group=3), keys.bands(values, group=4)).size
+    assert np.array_equal(keys.bands(values, groups=3), keys.bands(values, groups=3))
+    assert not np.intersect1d(keys.bands(values, groups=3), keys.bands(values, groups=4)).size
     assert keys.bands(values).shape == (16,)
     assert keys.bands(values).dtype == np.uint64
 

@@ -70,20 +70,20 @@ class Fingerprints:
     def find(self, text: str, similarity: float = 0.6) -> Match | None:
         """The question that `text`, a user message, repeats: the same one, else the most similar."""
         text = normalise(text)
-        if weight(text) < LEAST_EXACT:
+        heavy = weight(text)
+        if heavy < LEAST_EXACT:
             return None
         same = self._by_hash.get(hash_text(text))
         if same is not None:
             return Match(benchmark=self.benchmark, item=self.items[same], similarity=1.0)
-        if weight(text) < LEAST_NEAR:
+        if heavy < LEAST_NEAR:
             return None
         values = signature(text).astype(np.uint16)
-        found = {
-            number for part, table in zip(_bands(values), self._tables, strict=True) for number in table.get(part, ())
-        }
+        parts = _bands(values)
+        found = [table[part] for part, table in zip(parts, self._tables, strict=True) if part in table]
         if not found:
             return None
-        numbers = np.array(sorted(found))
+        numbers = np.array(sorted({number for each in found for number in each}))
         shares = np.count_nonzero(self.signatures[numbers] == values, axis=1) / SIGNATURE_SIZE
         best = int(np.argmax(shares))
         if shares[best] < similarity:
@@ -95,9 +95,9 @@ class Fingerprints:
         return {value: number for number, value in reversed(list(enumerate(self.hashes.tolist())))}
 
     @functools.cached_property
-    def _tables(self) -> list[dict[bytes, list[int]]]:
-        """For each band, the questions by the bytes of that part of their signature."""
-        tables: list[dict[bytes, list[int]]] = [{} for _ in range(BANDS)]
+    def _tables(self) -> list[dict[int, list[int]]]:
+        """For each band, the questions by that part of their signature."""
+        tables: list[dict[int, list[int]]] = [{} for _ in range(BANDS)]
         for number in np.flatnonzero(self.near).tolist():
             for part, table in zip(_bands(self.signatures[number]), tables, strict=True):
                 table.setdefault(part, []).append(number)
@@ -158,8 +158,8 @@ def load(path: Path) -> Fingerprints:
         raise DataError(f"{path} is damaged ({error}); install gemma-tool-use again") from None
     if about.get("probe") != _probe():
         raise DataError(
-            f"{path} was made with another MinHash than datasketch's in this environment, so nearly equal questions "
-            "would not be found. Build it again: python -m gemma_tool_use.data.contamination.build --help"
+            f"{path} was made with another MinHash than that of this version, so nearly equal questions would not be "
+            "found. Build it again: python -m gemma_tool_use.data.contamination.build --help"
         )
     return Fingerprints(benchmark=str(about["benchmark"]), items=items, hashes=hashes, signatures=signatures, near=near)
 
@@ -170,10 +170,9 @@ def shipped_bfcl() -> Fingerprints:
     return load(FOLDER / "bfcl_v4.npz")
 
 
-def _bands(values: np.ndarray) -> list[bytes]:
-    data = values.tobytes()
-    size = len(data) // BANDS
-    return [data[start : start + size] for start in range(0, len(data), size)]
+def _bands(values: np.ndarray) -> list[int]:
+    """The 32 bands of a signature; the 4 values of 16 bits of each are one number of 64 bits."""
+    return values.view(np.uint64).tolist()
 
 
 def _probe() -> list[int]:

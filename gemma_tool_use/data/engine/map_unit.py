@@ -13,7 +13,9 @@ The position of a row is `unit number * 2**32 + row in the unit`: the order of t
 
 import contextlib
 import dataclasses
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from gemma_tool_use.conversation import Conversation, conversation_to_dict
 from gemma_tool_use.data.engine.atomic import write_json, written
 from gemma_tool_use.data.engine.traits import NO_TRAITS, traits
 from gemma_tool_use.data.files import Unit, read_unit
-from gemma_tool_use.data.keys import SIGNATURE_SIZE, row_keys
+from gemma_tool_use.data.keys import SIGNATURE_SIZE, bands, row_keys
 from gemma_tool_use.data.rejects import NOT_UNICODE, Reject
 from gemma_tool_use.data.row_task import RowTask
 from gemma_tool_use.errors import DataError
@@ -51,6 +53,7 @@ SCHEMA = pa.schema(
 REJECTS_SCHEMA = pa.schema(
     [("position", pa.int64()), ("reason", pa.string()), ("bad", pa.bool_()), ("line", pa.string())]
 )
+_BANDS, _SIGNATURE = SCHEMA.get_field_index("bands"), SCHEMA.get_field_index("signature")
 # Rows held before they are written: some ten MB of the longest conversations.
 WRITE_ROWS = 512
 
@@ -107,10 +110,12 @@ def map_unit(job: UnitJob) -> dict[str, Any]:
     first_bad: str | None = None
     try:
         with (
-            RowWriter(job.path(".kept.parquet"), SCHEMA) as keep,
+            _KeptWriter(job.path(".kept.parquet"), SCHEMA) as keep,
             RowWriter(job.path(".rejects.parquet"), REJECTS_SCHEMA) as no,
         ):
-            for rows, (where, row) in enumerate(read_unit(job.unit, source.columns, source.optional), start=1):
+            lazy = source.subset is not None  # then most rows are left out without a look at their long texts
+            read = read_unit(job.unit, source.columns, source.optional, lazy=lazy)
+            for rows, (where, row) in enumerate(read, start=1):
                 position = job.number * ROWS_PER_UNIT + rows - 1
                 columns = (
                     dataclasses.replace(row, where=where)
@@ -137,11 +142,15 @@ def map_unit(job: UnitJob) -> dict[str, Any]:
 
 def reject_line(reject: Reject) -> str:
     """A line of `rejects.jsonl`. ASCII, because the detail may quote a lone surrogate that UTF-8 has no form for."""
-    return json.dumps({"id": reject.id, "reason": reject.reason, "detail": reject.detail, "where": reject.where})
+    text = json.encoder.encode_basestring_ascii  # json.dumps makes an encoder for each call
+    return (
+        f'{{"id": {text(reject.id)}, "reason": {text(reject.reason)}, '
+        f'"detail": {text(reject.detail)}, "where": {text(reject.where)}}}'
+    )
 
 
 def _kept(job: UnitJob, position: int, row: Any, where: str, licence: str) -> tuple[Any, ...] | Reject:
-    """The values of a kept row in the order of `SCHEMA`."""
+    """The values of a kept row in the order of `SCHEMA`; for its bands the hash they are made with."""
     task = job.task
     read = task.read(row, where)
     outcome = read if isinstance(read, Reject) else task.decide(read, where)
@@ -160,7 +169,7 @@ def _kept(job: UnitJob, position: int, row: Any, where: str, licence: str) -> tu
     return (
         position,
         *(outcome.id, outcome.source, licence, *texts, meta, where),
-        *(shortened, keys.question, keys.exact, keys.apis, keys.bands, keys.signature.tobytes() or None),
+        *(shortened, keys.question, keys.exact, keys.apis, keys.called, keys.signature.tobytes() or None),
         *found,
     )
 
@@ -196,9 +205,11 @@ class RowWriter(contextlib.AbstractContextManager["RowWriter"]):
         if len(self._rows) == WRITE_ROWS:
             self._flush()
 
+    def _columns(self) -> list[Sequence[Any]]:
+        return list(zip(*self._rows, strict=True))
+
     def _flush(self) -> None:
-        columns = list(zip(*self._rows, strict=True))
-        arrays = [_array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
+        arrays = [_array(column, field.type) for column, field in zip(self._columns(), self._schema, strict=True)]
         self._file.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
         self._rows = []
 
@@ -208,9 +219,22 @@ class RowWriter(contextlib.AbstractContextManager["RowWriter"]):
         return self._stack.__exit__(*error)
 
 
-def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+class _KeptWriter(RowWriter):
+    """The writer of kept rows: finds the bands of all rows that it writes at once, in a tenth of the time."""
+
+    def _columns(self) -> list[Sequence[Any]]:
+        columns = super()._columns()
+        groups = np.array(columns[_BANDS], np.uint64)
+        signatures = np.frombuffer(b"".join(value or b"" for value in columns[_SIGNATURE]), np.uint32)
+        columns[_BANDS] = (
+            bands(signatures.reshape(len(groups), -1), groups=groups) if len(signatures) else [()] * len(groups)
+        )
+        return columns
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if not pa.types.is_list(kind):
         return pa.array(values, kind)
     offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    flat = np.concatenate([np.asarray(value, np.uint64) for value in values])
+    flat = values.reshape(-1) if isinstance(values, np.ndarray) else np.fromiter(itertools.chain(*values), np.uint64)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat), type=kind)

@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
+import orjson
+
+from gemma_tool_use.data.keys import canonical
 
 MAX_CHARACTERS = 65_536
 MAX_DEPTH = 100
@@ -33,6 +36,18 @@ Fault = tuple[tuple[str | int, ...], str]
 
 def validator(schema: dict[str, Any]) -> Validator | str:
     """The compiled schema, or why it cannot be checked. The last 1,024 are kept."""
+    key = canonical(schema)
+    if key is not None and len(key) <= MAX_CHARACTERS:
+        return _known(key)
+    return _new(schema)
+
+
+@functools.lru_cache(maxsize=1024)
+def _known(key: bytes) -> Validator | str:
+    return _new(orjson.loads(key))
+
+
+def _new(schema: dict[str, Any]) -> Validator | str:
     try:
         text = json.dumps(schema, sort_keys=True)
     except (RecursionError, ValueError, TypeError) as error:

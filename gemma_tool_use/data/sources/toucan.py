@@ -17,9 +17,9 @@ is not JSON Schema's and 6 have no valid schema; the rules on schemas find those
 """
 
 import ast
-import itertools
+import functools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -38,9 +38,15 @@ LICENCE = Licence(name="Apache-2.0", url=f"https://huggingface.co/datasets/{HUB_
 ROLES = ("system", "user", "assistant", "tool_call", "tool_response")
 # `ast` needs several hundred bytes per element; a call of this many characters (some 60,000 tokens) trains nothing.
 MAX_CALL_CHARS = 262_144
+# How a tool begins in Toucan, and in the same without blanks.
+_OPENINGS = ('{"type": "function", ', '{"type":"function",')
+_SPACE = " \t\n\r"
+# Longer tools are parsed each time, so that the cache holds at most 64 MiB of text whatever the rows are.
+_CACHED_CHARACTERS = 8192
 
 # How `str` writes the dict of a call when no quote in it needs an escape.
 _HEAD, _BETWEEN, _TAIL = "{'name': '", "', 'arguments': '", "'}"
+_NOTHING: list[str] = []
 _NOT_PLAIN = ("\\", "'", "\n", "\r", "\0")
 
 
@@ -133,15 +139,47 @@ def read_arguments(name: str, text: str) -> ToolCall:
 
 
 def read_tools(text: Any) -> tuple[ToolSpec, ...]:
-    """The tools in a JSON list.
+    """The tools in a JSON list. Rows with the same tool may be given the same object.
 
     Raises:
       RowError: not a JSON list, or one of them has no name or no schema.
     """
+    known = _known_tools(text) if isinstance(text, str) else None
+    if known is not None:
+        return known
     try:
-        return tuple(tool_from_dict(tool) for tool in json_list(text, rejects.BROKEN_TOOLS, exact=True))
+        return tuple([tool_from_dict(tool) for tool in json_list(text, rejects.BROKEN_TOOLS, exact=True)])
     except DataError as error:
         raise RowError(rejects.UNREADABLE_TOOL, str(error)) from None
+
+
+def _known_tools(text: str) -> tuple[ToolSpec, ...] | None:
+    """The tools in a list that is written as the published ones are, None for any other text.
+
+    Servers' tools come back in thousands of rows, so each is parsed once. Wherever the text is cut, what comes out is
+    right: pieces that are JSON values with commas between them are the elements of the list, and of no other.
+    """
+    for opening in _OPENINGS:
+        if text.startswith(opening, 1):
+            first, *rest = text.split(opening)
+            pieces = [opening + piece.rstrip(_SPACE) for piece in rest]
+            ends = [piece[-1] for piece in pieces]
+            if first != "[" or ends.pop() != "]" or any(end != "," for end in ends):
+                return None
+            if max(map(len, pieces)) > _CACHED_CHARACTERS:
+                return None
+            tools = [_known_tool(piece[:-1]) for piece in pieces]
+            return None if None in tools else tuple(tools)  # pyright: ignore[reportReturnType]
+    return None
+
+
+@functools.lru_cache(maxsize=8192)
+def _known_tool(text: str) -> ToolSpec | None:
+    try:
+        items = strict_json(f"[{text}]")  # a list, because the depth of values is counted from the whole list
+        return tool_from_dict(items[0]) if len(items) == 1 else None
+    except (ValueError, DataError):
+        return None
 
 
 def json_list(text: Any, reason: str, *, exact: bool = False) -> list[Any]:
@@ -169,39 +207,51 @@ def _loads(text: str) -> Any:
         return strict_json(text)
 
 
-def _messages(items: list[Any]) -> Iterator[Message]:
-    pairs = [_role_and_content(item, i) for i, item in enumerate(items)]
-    groups = [(role, [text for _, text in group]) for role, group in itertools.groupby(pairs, key=lambda pair: pair[0])]
-    nothing: tuple[str, list[str]] = ("", [])
+def _messages(items: list[Any]) -> list[Message]:
+    groups = _groups(items)
+    result: list[Message] = []
     calls: tuple[ToolCall, ...] = ()
-    for before, (role, texts), after in zip([nothing, *groups], groups, [*groups[1:], nothing], strict=False):
+    before, said = "", _NOTHING
+    for i, (role, texts) in enumerate(groups):
+        after, answers = groups[i + 1] if i + 1 < len(groups) else ("", _NOTHING)
         if role == "tool_call":
-            calls = tuple(read_call(text) for text in texts)
-            if after is not nothing and (after[0] != "tool_response" or len(after[1]) != len(calls)):
-                raise RowError(rejects.UNPAIRED, f"{len(calls)} calls, then {len(after[1])} {after[0]} messages")
-            text = "\n\n".join(before[1]) if before[0] == "assistant" else ""
-            yield Message(role="assistant", content=text, calls=calls)
+            calls = tuple([read_call(text) for text in texts])
+            if after and (after != "tool_response" or len(answers) != len(calls)):
+                raise RowError(rejects.UNPAIRED, f"{len(calls)} calls, then {len(answers)} {after} messages")
+            text = "\n\n".join(said) if before == "assistant" else ""
+            result.append(Message(role="assistant", content=text, calls=calls))
         elif role == "tool_response":
-            if before[0] != "tool_call":
-                raise RowError(rejects.UNPAIRED, f"a tool_response after {before[0] or 'nothing'}")
+            if before != "tool_call":
+                raise RowError(rejects.UNPAIRED, f"a tool_response after {before or 'nothing'}")
             for text, call in zip(texts, calls, strict=True):
-                yield Message(role="tool", content=text, name=call.name)
+                result.append(Message(role="tool", content=text, name=call.name))
         elif role == "assistant":
-            if after[0] != "tool_call":
-                yield Message(role="assistant", content="\n\n".join(texts))
+            if after != "tool_call":
+                result.append(Message(role="assistant", content="\n\n".join(texts)))
         else:
-            yield from (Message(role="user" if role == "user" else "system", content=text) for text in texts)
+            result += [Message(role="user" if role == "user" else "system", content=text) for text in texts]
+        before, said = role, texts
+    return result
 
 
-def _role_and_content(item: Any, i: int) -> tuple[str, str]:
-    if not isinstance(item, dict):
-        raise RowError(rejects.UNREADABLE_MESSAGE, f"messages[{i}] is not an object: {short(item)}")
-    role, content = item.get("role"), item.get("content")
-    if role not in ROLES:
-        raise RowError(rejects.UNREADABLE_MESSAGE, f"messages[{i}].role is {short(role)}, expected one of {ROLES}")
-    if not isinstance(content, str):
-        raise RowError(rejects.UNREADABLE_MESSAGE, f"messages[{i}].content is not text: {short(content)}")
-    return role, content
+def _groups(items: list[Any]) -> list[tuple[str, list[str]]]:
+    """Role and contents of the messages, those of one role in a row together."""
+    groups: list[tuple[str, list[str]]] = []
+    last: Any = None
+    for i, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise RowError(rejects.UNREADABLE_MESSAGE, f"messages[{i}] is not an object: {short(item)}")
+        role, content = item.get("role"), item.get("content")
+        if role not in ROLES:
+            raise RowError(rejects.UNREADABLE_MESSAGE, f"messages[{i}].role is {short(role)}, expected one of {ROLES}")
+        if not isinstance(content, str):
+            raise RowError(rejects.UNREADABLE_MESSAGE, f"messages[{i}].content is not text: {short(content)}")
+        if role == last:
+            groups[-1][1].append(content)
+        else:
+            groups.append((role, [content]))
+            last = role
+    return groups
 
 
 SOURCE = Source(

@@ -82,9 +82,9 @@ def test_what_a_worker_mapped_is_not_mapped_again_and_what_it_left_is(rows, loca
             beam.map_there(each, wanted=versions())
         done.append(len(read))
 
-    def counted(unit, *columns):
+    def counted(unit, *columns, **options):
         read.append(unit.path.name)
-        return read_unit(unit, *columns)
+        return read_unit(unit, *columns, **options)
 
     read: list[str] = []
     done: list[int] = []
