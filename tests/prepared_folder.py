@@ -21,7 +21,7 @@ def write_prepared(
     held_out: Sequence[Sequence[Conversation]] = (),
     staged: bool = False,
 ) -> Path:
-    """One file for each list of conversations; returns the folder. `staged`: their meta says which stage they are of."""
+    """One file for each list of conversations; returns the folder. `staged`: their meta says of which stage."""
     folder.mkdir(parents=True)
     entries = []
     for side, shards in (("train", train), ("eval", held_out)):
