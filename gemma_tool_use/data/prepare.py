@@ -29,7 +29,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from gemma_tool_use.commands import EXIT_OK, run
-from gemma_tool_use.data.augment import STAGES, AugmentFlags, AugmentSettings, MixFlags, MixSettings
+from gemma_tool_use.data.augment import STAGES, AugmentFlags, AugmentSettings, MixFlags, MixSettings, read_tools
 from gemma_tool_use.data.augment.stages import stage_flags
 from gemma_tool_use.data.rules import RULES, RuleSettings
 from gemma_tool_use.errors import suggest
@@ -66,7 +66,9 @@ class PrepareConfig(RuleSettings):
     answer of MCP's tools/list; none for those of the rows of the same side."""
     stages: tuple[str, ...] = ()
     """Stages of a curriculum: single-turn, irrelevance, diversified, multi-turn. Keeps the rows of these, each by the
-    rules of its stage, writes them in this order and the stage of each into its meta, where training finds it."""
+    rules of its stage, writes them in this order and the stage of each into its meta, where training finds it. Up to
+    half of stage 1 moves to stage 2, so that it does not hold rows without a call only; --mix.max-no-call-share 0.1
+    leaves some of these out."""
     exact_duplicates: bool = True
     """Leave out rows that have question and tools in common with an earlier row."""
     near_duplicates: bool = True
@@ -197,6 +199,8 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     output = config.output.expanduser().absolute()
     map_ahead = beam_mapper(config.beam_options) if config.engine == "beam" else None
     inputs = _inputs(config)
+    if config.tools_pool is not None:
+        read_tools(config.tools_pool)  # what is wrong with it is said now, not after all rows were read
     settings = RunSettings(
         rules=config.rules,
         among_all=GlobalSettings(

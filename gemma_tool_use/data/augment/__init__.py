@@ -1,18 +1,19 @@
 """Mixing and augmentation: which rows are taken, how often, and what is changed in them. Seeded, recorded, reversible.
 
-For whoever drives it (the engine), in this order:
+Whoever drives it (`engine/decide.py`, `engine/rewrite.py`) goes in this order:
 
-    1  per row       reservoir.add(conversation.tools)         pool.Reservoir; one a worker, then added up
-                     mergeable(conversation)                   a key column with the tool names; of the uncut row
+    1  per row       mergeable(conversation)                   a key column with the ids of the APIs; of the uncut row
                      convertible(conversation)                 a key column, with id, source, has_call
-    2  key columns   plan = merge_plan(merge_rows, augment_settings)
-                     mixed = mix(mix_rows, mix_settings)       of the rows after merging: for each group of the plan one
-                                                               row with the ids joined by "+", has_call, not convertible
-    3  per row       pool = ToolPool.of(tools).keeping(the tools of this side of the split)
-                     for row in merge(parts, augment_settings):              parts = (row,) unless the plan has it
+    2  key columns   mixed = mix(mix_rows, mix_settings)
+                     plan = merge_plan(merge_rows, settings)   of rows taken once and with their calls, after the split
+    3  per row       pool = ToolPool.of(tools of this side of the split)
+                     for row in merge(parts, settings):        parts = (row,) unless the plan has it
                          for number in range(1, copies + 1):
-                             augment(copy(row, number), augment_settings, pool, make_no_call=no_call)
+                             augment(copy(row, number), settings, pool, make_no_call=no_call)
                      counts.update(outcomes(row)); meta["stage"] = stage_of(row)
+
+The shares of a mix are those before merging, which turns two rows with calls into one; it comes after the split,
+because it would tie the APIs of its parts together.
 
 Everything is a function of the seed and the row's id, so order, workers and restarts change nothing. `merge` with one
 part is that row itself; when parts do not fit together it gives them all back. What was done stands in

@@ -198,9 +198,9 @@ def _lower(request: str) -> str:
 
 
 def _without_greeting(request: str) -> str:
-    """`"Hi, find a film."` gives `"Find a film."`: a second greeting would stand amid the request."""
-    greeting, mark, rest = request.partition(",")
-    if not mark or greeting.casefold() not in ("hi", "hello", "hey") or not rest.strip():
+    """`"Hi, find a film."` and `"Hi! Find a film."` give `"Find a film."`: a greeting has no place amid a request."""
+    first, _, rest = request.partition(" ")
+    if first[-1:] not in (",", "!", ".") or first[:-1].casefold() not in ("hi", "hello", "hey") or not rest.strip():
         return request
     return rest.strip()[0].upper() + rest.strip()[1:]
 

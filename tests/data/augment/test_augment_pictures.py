@@ -254,6 +254,10 @@ def test_the_joins_are_these():
         "Weather in Oslo? Also, Roll a die.",
         "Weather in Oslo?\nRoll a die.",
     }
+    exclaimed = {
+        join(["Weather in Oslo?", "Hello! roll a die."], Draws(seed=0, step="t", row=str(i))) for i in range(100)
+    }
+    assert exclaimed == found
     small = {join(["Weather in Oslo?", "Find a die."], Draws(seed=0, step="t", row=str(i))) for i in range(100)}
     assert {"Weather in Oslo? Also, find a die.", "Weather in Oslo, and find a die."} <= small
 
