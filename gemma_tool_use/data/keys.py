@@ -198,7 +198,8 @@ def bands(values: np.ndarray, *, groups: np.ndarray | int = 0, count: int = BAND
       values: uint32 [..., 128].
       groups: uint64 [...]; rows of different groups have no hash in common.
     """
-    slices = np.ascontiguousarray(values, "<u4").view("<u8").reshape(*values.shape[:-1], count, -1)
+    slices = np.ascontiguousarray(values, "<u4").view("<u8")
+    slices = slices.reshape(*values.shape[:-1], count, values.shape[-1] // 2 // count)
     hashes = np.asarray(groups, np.uint64)[..., None] + np.arange(count, dtype=np.uint64) * _BAND_MULTIPLIER
     for number in range(slices.shape[-1]):
         hashes = _mix64(hashes ^ _mix64(slices[..., number]))

@@ -182,7 +182,7 @@ def _row_bytes(batch: pa.RecordBatch) -> np.ndarray:
             continue
         else:
             continue
-        total += lengths.fill_null(0).to_numpy(zero_copy_only=False)
+        total += np.nan_to_num(lengths.to_numpy(zero_copy_only=False)).astype(np.int64)  # NaN where there is none
     return total
 
 

@@ -80,7 +80,8 @@ def read_json(text: str) -> Any:
       ValueError: not strict JSON (NaN, a key twice, text behind the value), or a value `check_value` refuses.
     """
     try:
-        value = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_refuse_constant)
+        # json.loads itself has the words against a byte-order mark.
+        value = json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)
     except RecursionError:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels") from None
     except json.JSONDecodeError as error:
@@ -133,3 +134,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON number")
+
+
+# json.loads with these options makes a decoder for each text, which takes as long as a short text itself.
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=_refuse_constant)

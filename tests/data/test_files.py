@@ -135,6 +135,20 @@ def test_a_column_whose_values_repeat_reads_as_any_other(tmp_path):
     assert rows_of(as_parquet(tmp_path / "rows.parquet", rows, row_group_size=700), ("a", "b")) == rows
 
 
+def test_lazy_rows_are_the_same_rows(tmp_path):
+    rows = [{"id": f"{i}", "text": None if i % 3 == 0 else "é" * 500 * (i % 2), "n": i} for i in range(600)]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=250)
+    unit = Unit(path=tmp_path / "t.parquet", kind="parquet", start=100, stop=420)
+    lazy = list(read_unit(unit, ("id", "text"), ("n", "no"), lazy=True))
+    assert lazy == list(read_unit(unit, ("id", "text"), ("n", "no")))
+    assert [dict(row) for _, row in lazy if not isinstance(row, Reject)] == rows[100:420]
+    first = lazy[0][1]
+    assert not isinstance(first, Reject)
+    assert first.get("no", 7) == 7
+    assert "no" not in first
+
+
 def test_json_numbers_come_out_exact(tmp_path):
     text = (
         '[{"big": 123456789012345678901234567890, "max": 18446744073709551616, "min": -9223372036854775809, "f": 1.0}]'

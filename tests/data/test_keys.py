@@ -1,11 +1,13 @@
 """Equal questions have equal keys, near ones near signatures, and the hashes are those of every other machine."""
 
+import json
 import random
 import string
 import time
 
 import numpy as np
 import pytest
+from datasketch import MinHash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +61,43 @@ def test_hashes_are_those_of_every_other_machine():
     assert keys.hash_text("weather in oslo") == 0x8142799D15E8EA52
     assert keys.tool_id(ToolSpec(name="now")) == 0xE7900D80B10F2E62
     assert signature("weather in oslo")[:3].tolist() == [14156899, 799064531, 82099543]
+
+
+@given(st.text(max_size=40) | st.text("ab \ud83d", max_size=3000))
+def test_signatures_are_those_of_datasketch(text):
+    reference = MinHash(num_perm=128, scheme="affine32", seed=1, hashfunc=int)
+    hashes: list[int] = []
+    padded = text.ljust(5)
+    for start in range(len(padded) - 4):
+        value = 0
+        for char in padded[start : start + 5]:
+            value = (value * 0x01000193 + ord(char)) % 2**32
+        hashes.append(value)
+    reference.update_batch(hashes)
+    assert np.array_equal(signature(text), reference.hashvalues)
+
+
+@given(st.integers(0, 20), st.integers(0, 2**32))
+def test_bands_of_many_rows_are_those_of_each(rows, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 2**32, (rows, 128), np.uint32)
+    groups = rng.integers(0, 2**64, rows, np.uint64)
+    each = [keys.bands(value, groups=int(group)) for value, group in zip(values, groups, strict=True)]
+    assert np.array_equal(keys.bands(values, groups=groups), np.array(each, np.uint64).reshape(rows, 16))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), JSON, max_size=3))
+def test_the_id_of_a_tool_is_the_hash_of_its_name_and_sorted_parameters(parameters):
+    text = json.dumps(parameters, sort_keys=True, separators=(",", ":"))
+    for _ in range(2):  # the second time it may come from a cache
+        assert keys.tool_id(ToolSpec(name="f", parameters=parameters)) == keys.hash_parts(["f", text])
 
 
 def test_the_exact_hash_is_of_the_question_and_the_set_of_tools():

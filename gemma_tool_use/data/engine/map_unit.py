@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -233,8 +233,27 @@ class _KeptWriter(RowWriter):
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_list(kind):
-        return pa.array(values, kind)
-    offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    flat = values.reshape(-1) if isinstance(values, np.ndarray) else np.fromiter(itertools.chain(*values), np.uint64)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat), type=kind)
+    """An Arrow array, by way of NumPy: for a list of Python values pyarrow imports pandas, half a second a process.
+
+    Raises:
+      MemoryError: texts of more than 2 GiB.
+    """
+    if pa.types.is_list(kind):
+        flat = values.ravel() if isinstance(values, np.ndarray) else np.fromiter(itertools.chain(*values), np.uint64)
+        return pa.ListArray.from_arrays(pa.array(_offsets(map(len, values))), pa.array(flat), type=kind)
+    if values[0] is None:  # the signature or the traits of every row or of none
+        return pa.nulls(len(values), kind)
+    if pa.types.is_string(kind):
+        texts = [value.encode() for value in values]
+        offsets = pa.py_buffer(_offsets(map(len, texts)))
+        return pa.StringArray.from_buffers(len(texts), offsets, pa.py_buffer(b"".join(texts)))
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, pa.py_buffer(b"".join(values))])
+    return pa.array(np.array(values, kind.to_pandas_dtype()), kind)
+
+
+def _offsets(lengths: Iterable[int]) -> np.ndarray:
+    offsets = np.cumsum([0, *lengths], dtype=np.int64)
+    if offsets[-1] > np.iinfo(np.int32).max:
+        raise MemoryError
+    return offsets.astype(np.int32)

@@ -9,6 +9,7 @@ with it: the jobs that were under way are tried once more, one at a time, and th
 
 import concurrent.futures
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -141,6 +142,9 @@ def start_worker(memory_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_memory(memory_bytes)
+    # Rows leave no cycles behind, so to look for some after every 700 new objects only takes time.
+    gc.freeze()
+    gc.set_threshold(100_000, 10, 10)
 
 
 def _end_with_parent() -> None:

@@ -9,6 +9,7 @@ The same name is always written the same way, unless that would give two functio
 """
 
 import dataclasses
+import functools
 import hashlib
 import re
 import string
@@ -27,6 +28,11 @@ _WRITABLE = re.compile(f"[A-Za-z0-9_.-]{{1,{MAX_LENGTH}}}")
 
 def is_writable(name: str) -> bool:
     """Whether a name is 1 to 64 letters, digits, `_`, `.` and `-`."""
+    return len(name) <= MAX_LENGTH and _is_writable(name)
+
+
+@functools.lru_cache(maxsize=8192)
+def _is_writable(name: str) -> bool:
     return _WRITABLE.fullmatch(name) is not None
 
 

@@ -44,10 +44,10 @@ _SPACE = " \t\n\r"
 # Longer tools are parsed each time, so that the cache holds at most 64 MiB of text whatever the rows are.
 _CACHED_CHARACTERS = 8192
 
-# How `str` writes the dict of a call when no quote in it needs an escape.
+# How `str` writes the dict of a call whose arguments hold a quotation mark.
 _HEAD, _BETWEEN, _TAIL = "{'name': '", "', 'arguments': '", "'}"
 _NOTHING: list[str] = []
-_NOT_PLAIN = ("\\", "'", "\n", "\r", "\0")
+_ESCAPES = (("\\'", "'"), ("\\n", "\n"), ("\\t", "\t"), ("\\r", "\r"), ('\\"', '"'))
 
 
 def read_row(row: Mapping[str, Any], where: str) -> Conversation | Reject:
@@ -111,9 +111,8 @@ def parse_repr(content: str) -> Any:
     if len(content) > MAX_CALL_CHARS:
         raise RowError(rejects.UNREADABLE_CALL, f"{len(content)} characters, more than {MAX_CALL_CHARS}")
     if content.startswith(_HEAD) and content.endswith(_TAIL) and content.isascii():
-        name, between, text = content[len(_HEAD) : -len(_TAIL)].partition(_BETWEEN)
-        # Without a quote or an escape inside, each literal is the text between its quotes.
-        if between and not any(char in name or char in text for char in _NOT_PLAIN):
+        name, between, inside = content[len(_HEAD) : -len(_TAIL)].partition(_BETWEEN)
+        if between and "\\" not in name and (text := _unescaped(inside)) is not None and _unescaped(name) == name:
             return {"name": name, "arguments": text}
     try:
         with warnings.catch_warnings():
@@ -121,6 +120,25 @@ def parse_repr(content: str) -> Any:
             return ast.literal_eval(content)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
         raise RowError(rejects.UNREADABLE_CALL, f"{type(error).__name__}: {short(content)}") from None
+
+
+def _unescaped(inside: str) -> str | None:
+    """The text whose literal has this between its apostrophes; None for a rare escape, and for what is no literal."""
+    if "\n" in inside or "\r" in inside or "\0" in inside:
+        return None
+    if "\\" not in inside:
+        return None if "'" in inside else inside
+    # Pairs of backslashes are found from the left, as Python reads them; no other backslash is next to one.
+    parts = inside.split("\\\\")
+    for number, part in enumerate(parts):
+        if part.count("'") != part.count("\\'"):
+            return None
+        for written, char in _ESCAPES:
+            part = part.replace(written, char)
+        if "\\" in part:
+            return None
+        parts[number] = part
+    return "\\".join(parts)
 
 
 def read_arguments(name: str, text: str) -> ToolCall:

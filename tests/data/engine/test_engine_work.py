@@ -1,17 +1,23 @@
 """The work folder and the files in it: whole or not at all, of one plan, of one process; and the funnel's drawing."""
 
+import dataclasses
+import json
 import subprocess
 import sys
 from xml.etree import ElementTree
 
 import pytest
 import toucan_rows
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gemma_tool_use.data.engine import write
+from gemma_tool_use.data.engine import map_unit, write
 from gemma_tool_use.data.engine.atomic import remove_temporary, written
 from gemma_tool_use.data.engine.funnel import counts, funnel, svg
+from gemma_tool_use.data.engine.map_unit import reject_line
 from gemma_tool_use.data.engine.work_folder import open_work_folder
 from gemma_tool_use.data.prepare import PrepareConfig, prepare
+from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.errors import DataError, FileError
 
 PLAN = {"settings": {"seed": 0, "rows": [1, 2]}}
@@ -121,3 +127,15 @@ def test_the_funnel_counts_down_to_what_is_kept_and_is_drawn_the_same_each_time(
     texts = [each.text for each in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")]
     assert "<b>&" in texts
     assert "57 (-40)" in texts
+
+
+@given(*[st.text()] * 4)
+def test_a_line_of_rejects_is_what_json_writes(row_id, reason, detail, where):
+    reject = Reject(id=row_id, reason=reason, detail=detail, where=where)
+    assert reject_line(reject) == json.dumps(dataclasses.asdict(reject))
+
+
+def test_texts_beyond_what_arrow_counts_are_a_word_about_memory():
+    with pytest.raises(MemoryError):
+        map_unit._offsets([2**30, 2**30])
+    assert map_unit._offsets([2, 0, 3]).tolist() == [0, 2, 2, 5]

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
+from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec, tool_from_dict
 from gemma_tool_use.data import rejects
 from gemma_tool_use.data.files import read_rows
 from gemma_tool_use.data.rejects import Reject, RowError
 from gemma_tool_use.data.sources import toucan
+from gemma_tool_use.errors import DataError
 
 CONVERT = {
     "type": "function",
@@ -219,3 +220,73 @@ def test_a_file_names_the_place_of_every_row(tmp_path: Path):
     assert (first, second) == ("train.parquet row 0", "train.parquet row 1")
     assert isinstance(kept, Conversation)
     assert isinstance(broken, Reject)
+
+
+def read_slowly(text):
+    """Tools as they are read when nothing is known of how they are written."""
+    try:
+        return tuple(tool_from_dict(tool) for tool in toucan.json_list(text, rejects.BROKEN_TOOLS, exact=True))
+    except DataError as error:
+        return rejects.UNREADABLE_TOOL, str(error)
+    except RowError as error:
+        return error.reason, error.detail
+
+
+def read(text):
+    try:
+        return toucan.read_tools(text)
+    except RowError as error:
+        return error.reason, error.detail
+
+
+VALUES = st.sampled_from(
+    [
+        CONVERT,
+        CONVERT | {"x": 2**80},
+        CONVERT | {"x": 1e300},
+        {"type": "function", "function": {}},
+        {"type": "function"},
+        {"type": "function", "name": '{"type": "function", '},
+        {"type": "function", "name": "f"},
+        {"name": "\ud83d"},
+        3,
+    ]
+)
+SPOILT = st.sampled_from(
+    [
+        "",
+        "]",
+        ",",
+        "[",
+        "}",
+        "{",
+        " ",
+        "\n",
+        '{"type": "function", ',
+        '{"type":"function",',
+        '"',
+        "1e999",
+        "NaN",
+        "\ufeff",
+    ]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(VALUES, max_size=4), st.booleans(), SPOILT, st.floats(0, 1))
+def test_the_fast_way_to_read_tools_gives_what_the_slow_one_gives(tools, compact, spoilt, where):
+    text = json.dumps(tools, separators=(",", ":") if compact else None)
+    cut = round(where * len(text))
+    for each in (text, text[:cut] + spoilt + text[cut:], f"{text[:cut]}{spoilt}"):
+        assert read(each) == read_slowly(each)
+
+
+@pytest.mark.parametrize("depth", range(250, 256))
+def test_tools_may_be_nested_as_deeply_either_way(depth):
+    value = {"type": "function", "name": "f", "x": json.loads("[" * depth + "]" * depth)}
+    assert read(json.dumps([value])) == read_slowly(json.dumps([value]))
+
+
+def test_a_tool_that_comes_again_is_not_parsed_again():
+    first, second = toucan.read_tools(json.dumps([CONVERT])), toucan.read_tools(json.dumps([CONVERT, CONVERT]))
+    assert first[0] is second[0] is second[1]
