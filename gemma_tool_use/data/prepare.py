@@ -13,6 +13,10 @@ writes, and prints a funnel whose numbers add up to the rows read:
 
 The folder appears only when it is complete. A run that was killed goes on where it stopped when the same command is
 given again; what it has done waits in `prepared/toucan.partial`. Training and every other command read the folder back.
+
+Rows are also drawn and changed here, seeded and with a record in the meta of each row; by default nothing is:
+
+    --weights toucan-sft:3 xlam:1 --mix.max-no-call-share 0.2 --augment.distractor-share 0.3 --augment.mask-share 0.33
 """
 
 import dataclasses
@@ -175,9 +179,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="gemma-tool-use prepare",
         description=f"Filters rows into a folder. {LIST_RULES} prints the rules, in order, and the reasons they give.",
     )
+    from gemma_tool_use.data.engine.summary import print_result
+
     export_to_libraries(load_settings())
     manifest = prepare(config)
-    _print_result(manifest, Console())
+    print_result(manifest, Console())
     print(f"written to {config.output}")  # not by rich, for which [name] in a path is markup
     return EXIT_OK
 
@@ -262,39 +268,6 @@ def _name(location: str) -> str:
     """A file or folder without where it lies, and a dataset id as it is."""
     path = Path(location).expanduser()
     return path.absolute().name if path.exists() else location
-
-
-def _print_result(manifest: dict[str, Any], console: Console) -> None:
-    from gemma_tool_use.data.engine.funnel import funnel, table
-    from gemma_tool_use.data.sources.registry import SOURCES, licence_note
-
-    for name in dict.fromkeys(each["source"] for each in manifest["inputs"]):
-        console.print(licence_note(SOURCES[name]), highlight=False, markup=False)
-    console.print(table(funnel({**manifest, **manifest["stages"]})))
-    for each in manifest["skipped"]:
-        console.print(f"left out: {each['part']}: {each['problem']}", highlight=False, markup=False)
-    if manifest["shortened"]:
-        console.print(f"{manifest['shortened']} of the kept conversations end after their first call.", highlight=False)
-    if split := manifest["split"]:
-        console.print(
-            f"{manifest['eval']} conversations ({split['reached']:.1%}, {split['asked']:.1%} asked for) are for "
-            f"evaluation. Rows that share a question or an API stay together: {split['groups']} groups, the largest of "
-            f"{split['largest_group']} rows.",
-            highlight=False,
-        )
-
-    if "changes" in manifest:
-        _print_changes(manifest, console)
-
-
-def _print_changes(manifest: dict[str, Any], console: Console) -> None:
-    """What was done to how many rows, and why some that were chosen stayed as they are."""
-    console.print(f"{manifest['train']} rows for training and {manifest['eval']} for evaluation.", highlight=False)
-    for what, rows in manifest.get("done", {}).items():
-        console.print(f"    {rows:,} {what}", highlight=False, markup=False)
-    for side, stages in manifest.get("curriculum", {}).items():
-        for stage, rows in stages.items():
-            console.print(f"    {rows:,} {side} rows of stage {stage}", highlight=False, markup=False)
 
 
 def _print_rules(console: Console) -> None:
