@@ -205,11 +205,9 @@ def written_tools(rows, folder):
 
 
 def test_a_file_of_tools_is_shared_out_between_the_sides(rows, tmp_path):
-    tools = [row(300 + 3 * n)["tools"][0]["function"] for n in range(30)]
-    own = row(0)["tools"][0]["function"]  # of one side because a row offers it
-    listed = [
-        {"name": t["name"], "description": t["description"], "inputSchema": t["parameters"]} for t in [own, *tools]
-    ]
+    # Of the first twenty each is offered by rows of one side already, the others by none.
+    tools = [row(3 * n)["tools"][0]["function"] for n in (*range(20), *range(100, 130))]
+    listed = [{"name": t["name"], "description": t["description"], "inputSchema": t["parameters"]} for t in tools]
     (tmp_path / "mcp.json").write_text(json.dumps({"tools": listed}))
     augment = AugmentFlags(distractor_share=1.0)
     settings = {"eval_share": 0.3, "augment": augment, "tools_pool": tmp_path / "mcp.json"}
