@@ -177,13 +177,18 @@ def signature(text: str) -> np.ndarray:
     """
     hashes = _shingles(text)
     multipliers, offsets = _permutations()
-    lowest = np.full(SIGNATURE_SIZE, 0xFFFFFFFF, np.uint32)
-    for start in range(0, len(hashes), _BLOCK):
-        permuted = np.multiply.outer(hashes[start : start + _BLOCK], multipliers)
-        permuted += offsets
-        np.minimum(lowest, permuted.min(axis=0), out=lowest)
+    lowest = _lowest(hashes[:_BLOCK], multipliers, offsets)
+    for start in range(_BLOCK, len(hashes), _BLOCK):
+        np.minimum(lowest, _lowest(hashes[start : start + _BLOCK], multipliers, offsets), out=lowest)
     lowest.flags.writeable = False
     return lowest
+
+
+def _lowest(hashes: np.ndarray, multipliers: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The lowest value that each permutation gives to one of the hashes."""
+    permuted = np.multiply.outer(hashes, multipliers)
+    permuted += offsets
+    return np.minimum.reduce(permuted, axis=0)
 
 
 def similarity(first: np.ndarray, second: np.ndarray) -> float:

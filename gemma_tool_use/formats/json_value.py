@@ -10,10 +10,13 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import orjson
+
 from gemma_tool_use.conversation import ToolCall
 from gemma_tool_use.errors import DataError
 
 MAX_DEPTH = 64
+_PLAIN = frozenset({str, int, bool, type(None)})
 # Python converts no longer integers between text and number (sys.set_int_max_str_digits): 4,300 digits.
 _MAX_INTEGER_BITS = 14_000
 
@@ -79,6 +82,24 @@ def read_json(text: str) -> Any:
     Raises:
       ValueError: not strict JSON (NaN, a key twice, text behind the value), or a value `check_value` refuses.
     """
+    plain = _plain_object(text)
+    return _read_any(text) if plain is None else plain
+
+
+def _plain_object(text: str) -> dict[str, Any] | None:
+    """An object without objects, lists, floats and colons in it, as most arguments are; None for any other text.
+
+    With as many keys as there are colons none stands twice. An integer of more than 64 bits comes out as a float here.
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    plain = type(value) is dict and len(value) == text.count(":") and _PLAIN.issuperset(map(type, value.values()))
+    return value if plain else None
+
+
+def _read_any(text: str) -> Any:
     try:
         # json.loads itself has the words against a byte-order mark.
         value = json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)

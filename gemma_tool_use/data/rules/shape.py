@@ -25,8 +25,10 @@ Problem = tuple[str, str]
 
 def subset(source: str, settings: RuleSettings) -> Problem | None:
     """`toucan-sft/irrelevant` is not asked for by default. Needs no more than the source, so not even a parsed row."""
-    name, slash, part = source.partition("/")
-    if settings.subsets and slash and name.startswith(TOUCAN) and part not in settings.subsets:
+    if not settings.subsets or not source.startswith(TOUCAN):
+        return None
+    _, slash, part = source.partition("/")
+    if slash and part not in settings.subsets:
         return reasons.OTHER_SUBSET, f"{part!r}; asked for: {', '.join(settings.subsets)}"
     return None
 
@@ -36,12 +38,14 @@ def row_subset(conversation: Conversation, settings: RuleSettings) -> Problem | 
 
 
 def first_call(conversation: Conversation) -> Conversation:
-    """The conversation up to and including its first assistant message with calls; itself when it has none.
+    """The conversation up to and including its first assistant message with calls; itself when nothing follows.
 
     `[user, assistant + call, tool, assistant]` gives `[user, assistant + call]`.
     """
     for i, message in enumerate(conversation.messages):
         if message.calls:
+            if i + 1 == len(conversation.messages):
+                return conversation
             return dataclasses.replace(conversation, messages=conversation.messages[: i + 1])
     return conversation
 
