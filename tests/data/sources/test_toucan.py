@@ -138,7 +138,9 @@ def parsed(content):
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(CHARACTERS, max_size=5), st.lists(CHARACTERS, max_size=8), st.booleans())
+@given(
+    st.lists(CHARACTERS, max_size=5), st.lists(CHARACTERS, max_size=8) | st.text("\\'\"nx", max_size=6), st.booleans()
+)
 def test_the_fast_way_to_read_a_repr_gives_what_literal_eval_gives(name, text, honest):
     """Also of texts that no `repr` wrote, put together without any escape."""
     call = {"name": "".join(name), "arguments": "".join(text)}
