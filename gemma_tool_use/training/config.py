@@ -202,8 +202,8 @@ PRESETS = {
         source="synthetic",
         dialect="gemma_json_compact",
         output_dir="gemma3_270m_tool_calling_lora_quickstart",
-        synthetic_rows=425,
-        # Five minutes of two cores are some 400 rows of 135 tokens. That is enough to learn the format and the
+        synthetic_rows=350,
+        # Five minutes of two cores are some 330 rows of 135 tokens. That is enough to learn the format and the
         # arguments of one call. Choosing tools, several calls, leaving an option out and knowing when not to call take
         # more (see PLAN.md).
         synthetic_kinds=("one_call:1",),
