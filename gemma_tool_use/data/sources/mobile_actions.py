@@ -16,6 +16,7 @@ read. The developer's turn stays as the system text, for its date is what "tomor
 FunctionGemma's template announces the functions, is left to the dialect.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,14 +90,10 @@ SOURCE = Source(
     hub_id="google/mobile-actions",
     hub_files=("dataset.jsonl",),
 )
-EVAL_SOURCE = Source(
+EVAL_SOURCE = dataclasses.replace(
+    SOURCE,
     name=EVAL_NAME,
     help="google/mobile-actions, the 961 rows that published scores are over",
-    licence=SOURCE.licence,
-    columns=SOURCE.columns,
-    optional=SOURCE.optional,
     read_row=read_eval_row,
     recognises=lambda row: False,
-    hub_id=SOURCE.hub_id,
-    hub_files=SOURCE.hub_files,
 )

@@ -26,7 +26,6 @@ from gemma_tool_use.errors import DataError
 from gemma_tool_use.formats.json_value import check_value
 
 NAME = "openai-jsonl"
-PREPARED_FILE = "conversations.parquet"
 
 
 def read_row(row: Mapping[str, Any], where: str) -> Conversation | Reject:

@@ -17,6 +17,7 @@ the call: such rows (1 in 20) are left out by name. Some requests have lost the 
 whose ids begin with `test` are the benchmark of the paper, and a source of their own.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -156,14 +157,10 @@ SOURCE = Source(
     hub_id="casey-martin/Seal-Tools",
     hub_files=("*.json", "*.jsonl", "*.parquet"),
 )
-TEST_SOURCE = Source(
+TEST_SOURCE = dataclasses.replace(
+    SOURCE,
     name=TEST_NAME,
     help="Seal-Tools, the test rows of its paper",
-    licence=SOURCE.licence,
-    columns=SOURCE.columns,
-    optional=SOURCE.optional,
     read_row=read_test_row,
     recognises=lambda row: False,
-    hub_id=SOURCE.hub_id,
-    hub_files=SOURCE.hub_files,
 )
