@@ -62,7 +62,8 @@ def _step(model: nnx.Module):
     graphdef, lora, rest = nnx.split(model, nnx.LoRAParam, ...)
 
     def loss(lora: nnx.State, tokens: jax.Array, mask: jax.Array) -> jax.Array:
-        return token_loss_sum(nnx.merge(graphdef, lora, rest), tokens, mask)
+        positions = jnp.broadcast_to(jnp.arange(LENGTH), tokens.shape)
+        return token_loss_sum(nnx.merge(graphdef, lora, rest), tokens, mask, positions, jnp.ones_like(tokens))
 
     step = jax.jit(jax.value_and_grad(loss))
     return lambda tokens, mask: step(lora, tokens, mask)

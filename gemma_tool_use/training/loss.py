@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+
+from gemma_tool_use.models.decoder import hidden_states
 
 # Positions per sweep: 96 x 262,144 float32 logits are 100 MB.
 CHUNK = 96
@@ -91,32 +92,25 @@ def _backward(residuals: Any, cotangent: jax.Array) -> tuple[jax.Array, jax.Arra
 cross_entropy_sum.defvjp(_forward, _backward)
 
 
-def token_loss_sum(model: Any, tokens: jax.Array, loss_mask: jax.Array) -> jax.Array:
-    """Summed next-token loss of one batch of right-padded rows.
+def token_loss_sum(
+    model: Any, tokens: jax.Array, loss_mask: jax.Array, positions: jax.Array, segment_ids: jax.Array
+) -> jax.Array:
+    """Summed next-token loss of one batch of packed rows.
 
-    Position t predicts token t + 1, and counts when `loss_mask[t + 1]` is True. Padding needs no attention mask of its
-    own: it stands behind every real token, so a causal mask hides it.
+    Position t predicts token t + 1, and counts when `loss_mask[t + 1]` is True and both belong to one segment.
 
     Args:
-      model: a Tunix Gemma 3 with or without LoRA; called once.
-      tokens: int32 [batch, length].
-      loss_mask: bool [batch, length].
+      model: a Tunix Gemma 3 with or without LoRA.
+      tokens: int32 [rows, length].
+      loss_mask: bool [rows, length].
+      positions: int32 [rows, length], restarting at 0 with each segment.
+      segment_ids: int32 [rows, length]; 0 is padding.
 
     Returns:
       float32 scalar: the sum over the trained tokens, to be divided by their number.
     """
-    batch, length = tokens.shape
-    positions = jnp.broadcast_to(jnp.arange(length), (batch, length))
-    causal = jnp.broadcast_to(jnp.tril(jnp.ones((length, length), bool)), (batch, length, length))
-    hidden = hidden_states(model, tokens, positions, causal)
+    hidden = hidden_states(model, tokens, positions, segment_ids)
     targets = jnp.roll(tokens, -1, axis=1)
-    mask = jnp.roll(loss_mask, -1, axis=1).at[:, -1].set(False)
+    mask = jnp.roll(loss_mask & (positions > 0), -1, axis=1).at[:, -1].set(False)
     table = jax.lax.stop_gradient(model.embedder.input_embedding[...])
-    return cross_entropy_sum(hidden.reshape(batch * length, -1), table, targets.reshape(-1), mask.reshape(-1))
-
-
-def hidden_states(model: Any, tokens: jax.Array, positions: jax.Array, attention_mask: jax.Array) -> jax.Array:
-    """Final hidden states [batch, length, width]; the logits of the same call are unused, so XLA drops them."""
-    model(tokens, positions, None, attention_mask, output_hidden_states=True)
-    sown: Any = nnx.pop(model, nnx.Intermediate)["all_hidden_states"]
-    return sown.get_value()[0]
+    return cross_entropy_sum(hidden.reshape(tokens.size, -1), table, targets.reshape(-1), mask.reshape(-1))

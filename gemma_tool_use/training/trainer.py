@@ -3,9 +3,9 @@
     trainer = ToolCallTrainer(model, optimizer, tunix_config, compute_dtype=jnp.float32)
     trainer.train(feed, eval_batches)
 
-An element of the stream is a dict of `tokens` int32 [accumulation, batch, length], `loss_mask` bool of the same shape
-and `normalizer` float32 []: the number by which the summed loss is divided. The pipeline counts it over all
-micro-batches of the step, so every trained token weighs the same, however unevenly rows fall into micro-batches.
+An element of the stream is a dict of `tokens`, `positions`, `segment_ids` int32 and `loss_mask` bool, all [accumulation,
+rows, length], and `normalizer` float32 []: the number by which the summed loss is divided. The pipeline counts it over
+all micro-batches of the step, so every trained token weighs the same, however unevenly they fall into micro-batches.
 (Tunix's own accumulation averages the means of micro-batches.)
 """
 
@@ -45,9 +45,9 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         def train_step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Batch) -> tuple[jax.Array, None, jax.Array]:
             graphdef, lora, base = nnx.split(model, nnx.LoRAParam, ...)
 
-            def loss_fn(lora: nnx.State, tokens: jax.Array, loss_mask: jax.Array) -> jax.Array:
+            def loss_fn(lora: nnx.State, micro: Batch) -> jax.Array:
                 merged = nnx.merge(graphdef, cast_lora(lora, compute_dtype), base)
-                return token_loss_sum(merged, tokens, loss_mask) / batch["normalizer"]
+                return token_loss_sum(merged, **micro) / batch["normalizer"]
 
             loss, gradients = _accumulate(jax.value_and_grad(loss_fn), lora, batch)
             optimizer.update(model, gradients)
@@ -61,20 +61,29 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         def eval_step(model: nnx.Module, batch: Batch) -> tuple[jax.Array, None]:
             graphdef, lora, base = nnx.split(model, nnx.LoRAParam, ...)
             merged = nnx.merge(graphdef, cast_lora(lora, compute_dtype), base)
-            losses = [token_loss_sum(merged, *micro) for micro in zip(batch["tokens"], batch["loss_mask"], strict=True)]
+            micro_batches = _micro_batches(batch)
+            losses = [
+                token_loss_sum(merged, **{name: array[i] for name, array in micro_batches.items()})
+                for i in range(batch["tokens"].shape[0])
+            ]
             return jnp.sum(jnp.stack(losses)) / batch["normalizer"], None
 
         return eval_step
 
 
+def _micro_batches(batch: Batch) -> Batch:
+    """The arrays of `token_loss_sum`, whose leading axis is that of the micro-batches."""
+    return {name: batch[name] for name in ("tokens", "loss_mask", "positions", "segment_ids")}
+
+
 def _accumulate(value_and_grad: Callable[..., Any], lora: nnx.State, batch: Batch) -> tuple[jax.Array, nnx.State]:
     """Sums loss and gradients over the leading axis of the batch, holding one micro-batch's activations at a time."""
-    micro_batches = batch["tokens"], batch["loss_mask"]
+    micro_batches = _micro_batches(batch)
     if batch["tokens"].shape[0] == 1:
-        return value_and_grad(lora, *(array[0] for array in micro_batches))
+        return value_and_grad(lora, {name: array[0] for name, array in micro_batches.items()})
 
-    def add(total: Any, micro: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, value_and_grad(lora, *micro)), None
+    def add(total: Any, micro: Batch) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, value_and_grad(lora, micro)), None
 
     zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, lora)
     return jax.lax.scan(add, zero, micro_batches)[0]

@@ -47,19 +47,26 @@ def test_an_empty_mask_costs_and_trains_nothing():
     assert not gradient.any()
 
 
+def loss_of(model, tokens, mask, real=None):
+    """The loss of rows of one segment each, of which `real` tokens are not padding."""
+    positions = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
+    segment_ids = (positions < (real or tokens.shape[1])).astype(np.int32)
+    return token_loss_sum(model, *map(jnp.asarray, (tokens, mask, positions, segment_ids)))
+
+
 def test_token_t_is_predicted_from_the_tokens_before_it(tmp_path):
     model = tiny_base(tmp_path / "model")
     tokens = np.array([[2, 300, 301, 302, 303]], np.int32)
     mask = np.array([[False, False, False, True, True]])
     logits, _ = model(tokens, np.arange(5)[None], None, np.tril(np.ones((1, 5, 5), bool)))
     expected = -sum(jax.nn.log_softmax(logits[0, t - 1])[tokens[0, t]] for t in (3, 4))
-    np.testing.assert_allclose(token_loss_sum(model, jnp.asarray(tokens), jnp.asarray(mask)), expected, rtol=1e-5)
+    np.testing.assert_allclose(loss_of(model, tokens, mask), expected, rtol=1e-5)
 
 
 def test_padding_behind_a_row_changes_nothing(tmp_path):
     model = tiny_base(tmp_path / "model")
     tokens, mask = np.full((1, 40), 300, np.int32), np.zeros((1, 40), bool)
     tokens[0, :30], mask[0, 20:30] = np.arange(300, 330), True
-    padded = token_loss_sum(model, jnp.asarray(tokens), jnp.asarray(mask))
-    alone = token_loss_sum(model, jnp.asarray(tokens[:, :30]), jnp.asarray(mask[:, :30]))
+    padded = loss_of(model, tokens, mask, real=30)
+    alone = loss_of(model, tokens[:, :30], mask[:, :30])
     np.testing.assert_allclose(padded, alone, rtol=1e-5)
