@@ -2,11 +2,13 @@
 
 encode_row(conversation, dialect, tokenizer, max_length=512)     # Encoded, or a Reject when it is too long
 collate([Encoded(tokens=[2, 5, 6], loss_mask=[F, F, T])], [0], BatchShape(batch_size=2, length=4, pad_id=0))
-# tokens      [[[2, 5, 6, 0], [0, 0, 0, 0]]]      int32 [accumulation, rows, length]
-# loss_mask   [[[F, F, T, F], [F, F, F, F]]]      bool  [accumulation, rows, length]
-# lengths     [[3, 0]]                            int32 [accumulation, rows]
-# row_index   [[0, -1]]                           int32 [accumulation, rows]
-# normalizer  1.0                                 float32 [], trained target tokens of the element
+# tokens       [[[2, 5, 6, 0], [0, 0, 0, 0]]]     int32 [accumulation, rows, length]
+# loss_mask    [[[F, F, T, F], [F, F, F, F]]]     bool  [accumulation, rows, length]
+# positions    [[[0, 1, 2, 3], [0, 1, 2, 3]]]     int32 [accumulation, rows, length]
+# segment_ids  [[[1, 1, 1, 0], [0, 0, 0, 0]]]     int32 [accumulation, rows, length], 0 is padding
+# lengths      [[3, 0]]                           int32 [accumulation, rows]
+# row_index    [[[0], [-1]]]                      int32 [accumulation, rows, segments]
+# normalizer   1.0                                float32 [], trained target tokens of the element
 """
 
 import dataclasses
@@ -28,6 +30,9 @@ STAGE = "stage"
 NOT_WRITABLE = "the dialect cannot write it"
 # A multiple of the sublane and half the lane width of a TPU; coarser steps pad short rows too far on a CPU.
 LENGTH_STEP = 64
+
+STEP_ARRAYS = ("tokens", "loss_mask", "positions", "segment_ids", "normalizer")
+"""What of an element the training step reads; the rest stays on the host."""
 
 T = TypeVar("T")
 Element = dict[str, np.ndarray]
@@ -186,16 +191,21 @@ def collate(rows: RowSequence, indices: Sequence[int], shape: BatchShape) -> Ele
     size = (shape.accumulation, shape.rows)
     tokens = np.full((*size, shape.length), shape.pad_id, np.int32)
     loss_mask = np.zeros((*size, shape.length), bool)
-    lengths, row_index = np.zeros(size, np.int32), np.full(size, -1, np.int32)
+    positions = np.broadcast_to(np.arange(shape.length, dtype=np.int32), tokens.shape).copy()
+    segment_ids = np.zeros_like(tokens)
+    lengths, row_index = np.zeros(size, np.int32), np.full((*size, 1), -1, np.int32)
     for slot, index in enumerate(indices):
         place, row = divmod(slot, shape.batch_size), rows[index]
         n = len(row.tokens)
         tokens[place][:n], loss_mask[place][:n] = row.tokens, row.loss_mask
+        segment_ids[place][:n] = 1
         lengths[place], row_index[place] = n, index
     normalizer = np.float32(loss_mask[..., 1:].sum())
     return {
         "tokens": tokens,
         "loss_mask": loss_mask,
+        "positions": positions,
+        "segment_ids": segment_ids,
         "lengths": lengths,
         "row_index": row_index,
         "normalizer": np.asarray(normalizer),

@@ -24,7 +24,7 @@ from flax import nnx
 from tunix.sft import metrics_logger, peft_trainer
 
 from gemma_tool_use.data.pipeline import batches, eval_batches, steps_per_epoch
-from gemma_tool_use.data.rows import Element, RowSequence, row_sizes
+from gemma_tool_use.data.rows import STEP_ARRAYS, Element, RowSequence, row_sizes
 from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import get_dialect
@@ -245,4 +245,4 @@ class _EvalBatches:
 
     def __iter__(self) -> Iterator[Element]:
         for element in self._elements:
-            yield {name: element[name] for name in ("tokens", "loss_mask", "normalizer")}
+            yield {name: element[name] for name in STEP_ARRAYS}

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from tunix.sft import hooks
 
+from gemma_tool_use.data.rows import STEP_ARRAYS
 from gemma_tool_use.errors import TrainingError
 
 # A run whose steps keep being non-finite does not recover; the weights are those before the first of them.
@@ -70,7 +71,7 @@ class BatchFeed:
             if self._stop.signal is not None:
                 return
             self._info[index] = (int(batch["lengths"].sum()), int(batch["loss_mask"].sum()), batch["row_index"])
-            yield {name: batch[name] for name in ("tokens", "loss_mask", "normalizer")}
+            yield {name: batch[name] for name in STEP_ARRAYS}
 
     def take(self, step: int) -> tuple[int, int, list[int]]:
         """(tokens, trained tokens, rows) of a step counted from 1; forgets it and all earlier ones."""

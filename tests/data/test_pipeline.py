@@ -50,7 +50,7 @@ def rows_of(n):
 
 
 def indices(elements):
-    return [element["row_index"].tolist() for element in elements]
+    return [element["row_index"][..., 0].tolist() for element in elements]
 
 
 def test_rows_are_encoded_in_order():
@@ -118,9 +118,9 @@ def test_every_row_once_per_epoch_whatever_the_shape(n, batch_size, accumulation
         assert sum(element["normalizer"] for element in part) == sum(map(trained_targets, rows))
     for element in elements:
         assert element["normalizer"] == element["loss_mask"][..., 1:].sum() > 0
-        assert ((element["lengths"] == 0) == (element["row_index"] == -1)).all()
-        for micro, slot in np.argwhere(element["row_index"] >= 0):
-            row, size = rows[element["row_index"][micro, slot]], element["lengths"][micro, slot]
+        assert ((element["lengths"] == 0) == (element["row_index"][..., 0] == -1)).all()
+        for micro, slot in np.argwhere(element["row_index"][..., 0] >= 0):
+            row, size = rows[element["row_index"][micro, slot, 0]], element["lengths"][micro, slot]
             assert (element["tokens"][micro, slot, :size] == row.tokens).all()
             assert (element["loss_mask"][micro, slot, :size] == row.loss_mask).all()
             assert not element["loss_mask"][micro, slot, size:].any()

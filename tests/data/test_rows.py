@@ -33,11 +33,13 @@ def test_a_full_element_with_accumulation_and_empty_rows():
     expected = {
         "tokens": [[[2, 8, 9, 4], [2, 5, 6, 0], [0, 0, 0, 0]], [[2, 7, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]],
         "loss_mask": [[[F, T, F, T], [F, F, T, F], [F, F, F, F]], [[F, T, F, F], [F, F, F, F], [F, F, F, F]]],
+        "positions": [[[0, 1, 2, 3]] * 3] * 2,
+        "segment_ids": [[[1, 1, 1, 1], [1, 1, 1, 0], [0, 0, 0, 0]], [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]],
         "lengths": [[4, 3, 0], [2, 0, 0]],
-        "row_index": [[2, 0, -1], [1, -1, -1]],
+        "row_index": [[[2], [0], [-1]], [[1], [-1], [-1]]],
         "normalizer": 4.0,
     }
-    dtypes = {"tokens": "int32", "loss_mask": "bool", "lengths": "int32", "row_index": "int32", "normalizer": "float32"}
+    dtypes = dict.fromkeys(expected, "int32") | {"loss_mask": "bool", "normalizer": "float32"}
     assert {name: array.tolist() for name, array in element.items()} == expected
     assert {name: str(array.dtype) for name, array in element.items()} == dtypes
     assert isinstance(element["normalizer"], np.ndarray)
