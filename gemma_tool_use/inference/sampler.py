@@ -19,6 +19,7 @@ from flax import nnx
 
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.models.lora import cast_lora
+from gemma_tool_use.models.quantize import dense_tree
 
 # Prompt lengths are rounded up to this, so that batches of similar length share one compilation.
 BUCKET = 32
@@ -110,6 +111,7 @@ def _decode_batch(
     temperature: float,
 ) -> jax.Array:
     """int32 [batch, max_new_tokens]; after a row's stop token its entries repeat that token."""
+    states = dense_tree(states)  # packed base weights are unpacked once for a reply, not once for a token
     batch, width = tokens.shape
     slots = jnp.arange(width + max_new_tokens)
     first = width - lengths  # slot of each row's first real token

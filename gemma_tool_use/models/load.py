@@ -7,6 +7,7 @@ model = load_base(resolve("google/gemma-3-270m-it"), dtype=jnp.bfloat16, mesh=me
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,16 +15,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from gemma_tool_use.errors import CheckpointError
-from gemma_tool_use.models.gemma3 import ModelSpec, tunix_config
+from gemma_tool_use.models.families import build_module
 from gemma_tool_use.models.names import TIED_HEAD, Entry, Format, entries, foreign_shapes, our_shapes
 from gemma_tool_use.models.readers import Reader, open_reader
 from gemma_tool_use.models.resolve import LocalCheckpoint
+from gemma_tool_use.models.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from flax import nnx
     from jax.sharding import Mesh
-    from tunix.models.gemma3.model import Gemma3, RematConfig, ShardingConfig
+    from tunix.models.gemma3.model import RematConfig, ShardingConfig
+
+    from gemma_tool_use.models.quantize import Quantization
 
 _Loaded = TypeVar("_Loaded")
+_log = logging.getLogger(__name__)
 
 _NAMES_SHOWN = 5
 # NumPy releases the interpreter lock while it converts, so a second thread halves the time (2.1 s to 1.1 s for 270M);
@@ -66,16 +72,19 @@ def load_base(
     sharding: "ShardingConfig | None" = None,
     remat: "RematConfig | None" = None,
     spec: ModelSpec | None = None,
-) -> "Gemma3":
-    """Tunix's Gemma 3 with the weights of `local` in `dtype`, on the default device or laid out over `mesh`.
+    quantization: "Quantization | None" = None,
+) -> "nnx.Module":
+    """The Tunix module of the checkpoint's family with its weights in `dtype`, on the default device or over `mesh`.
 
-    `mesh` has the axes "fsdp" and "tp" with `AxisType.Auto`, which Tunix's Gemma 3 is written for.
+    `mesh` has the axes "fsdp" and "tp" with `AxisType.Auto`, which Tunix's modules are written for. The module carries
+    its `ModelSpec` as `spec`.
     Each array goes to its device as soon as it is read, so the host holds little more than one copy of the model.
+    `quantization` packs every matrix, the embedding included, as it arrives there (`models/quantize.py`).
     Raises what `load_params` raises.
     """
     reader = open_reader(local.format, local.path)
     spec = spec or reader.spec
-    return _model(reader, spec, local.format, np.dtype(dtype), mesh, sharding, remat)
+    return _model(reader, spec, local.format, np.dtype(dtype), mesh, sharding, remat, quantization)
 
 
 def identity(local: LocalCheckpoint) -> Identity:
@@ -108,24 +117,31 @@ def _model(
     mesh: "Mesh | None",
     sharding: "ShardingConfig | None",
     remat: "RematConfig | None",
-) -> "Gemma3":
+    quantization: "Quantization | None",
+) -> "nnx.Module":
     import jax
     from flax import nnx
-    from tunix.models.gemma3.model import Gemma3
 
-    config = tunix_config(spec, param_dtype=dtype, sharding=sharding, remat=remat)
+    from gemma_tool_use.models.quantize import block_axis, quantize
+
     # Shapes only: a random initialisation of 268 million values costs seconds and a second copy.
-    model = nnx.eval_shape(lambda: Gemma3(config, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: build_module(spec, dtype=dtype, sharding=sharding, remat=remat))
     paths = {".".join(map(str, path)): path for path, _ in nnx.to_flat_state(nnx.state(model))}
     if set(paths) != set(our_shapes(spec)):
-        raise CheckpointError(_name_difference("this version of Tunix's Gemma 3", paths, our_shapes(spec)))
+        where = f"this version of Tunix's {type(model).__name__}"
+        raise CheckpointError(_name_difference(where, paths, our_shapes(spec)))
     places: Mapping[str, Any] = {}
     if mesh is not None:
         shardings = nnx.to_flat_state(nnx.get_named_sharding(nnx.state(model), mesh))
         places = {".".join(map(str, path)): leaf.get_value() for path, leaf in shardings}
-    arrays = _convert_all(
-        reader, spec, format, dtype, lambda name, array: jax.device_put(array, places.get(name), may_alias=False)
-    )
+
+    def keep(name: str, array: np.ndarray) -> Any:
+        placed = jax.device_put(array, places.get(name), may_alias=False)
+        if quantization is None or array.ndim < 2:
+            return placed
+        return quantize(placed, quantization, axis=block_axis(name))
+
+    arrays = _convert_all(reader, spec, format, dtype, keep)
     nested: dict[Any, Any] = {}
     for name, array in arrays.items():
         *parents, leaf = paths[name]
@@ -167,12 +183,14 @@ def _convert_all(
 def _check_names(reader: Reader, spec: ModelSpec, format: Format, where: str) -> None:
     expected = foreign_shapes(spec, format)
     found = dict(reader.shapes)
-    head, embedding = TIED_HEAD.get(format, (None, None))
+    if reader.skipped:
+        _log.warning("%s: %d arrays of the vision part are left out; the text part is read", where, len(reader.skipped))
+    head, embedding = TIED_HEAD.get(format, (None, None)) if spec.tied else (None, None)
     if head is not None and embedding is not None and head in found and embedding in found:
         if found[head] != found[embedding] or not np.array_equal(reader.read(head), reader.read(embedding)):
             raise CheckpointError(
                 f"{where} has an output head {head!r} that differs from its embedding {embedding!r}; "
-                "Gemma 3 uses one array for both, so this is a checkpoint that was trained otherwise"
+                f"{spec.name} uses one array for both, so this is a checkpoint that was trained otherwise"
             )
         del found[head]
     if set(found) != set(expected):
