@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
     from tunix.models.gemma3.model import RematConfig, ShardingConfig
 
-    from gemma_tool_use.models.quantize import Quantization
+    from gemma_tool_use.models.lora_spec import Quantization
 
 _Loaded = TypeVar("_Loaded")
 _log = logging.getLogger(__name__)

@@ -2,8 +2,12 @@
 
 import dataclasses
 import re
+from typing import Literal
 
 from gemma_tool_use.errors import ConfigError
+
+Quantization = Literal["nf4", "int8", "int4"]
+"""How the frozen base weights under an adapter may be packed."""
 
 DEFAULT_MODULES = ("q_einsum", "kv_einsum", "attn_vec_einsum", "gate_proj", "up_proj", "down_proj")
 

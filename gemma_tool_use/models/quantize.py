@@ -14,14 +14,15 @@ nf4: the sixteen quantiles of a normal distribution of QLoRA (https://arxiv.org/
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import qwix
 from jax.sharding import NamedSharding, PartitionSpec
 
-Quantization = Literal["nf4", "int8", "int4"]
+from gemma_tool_use.models.lora_spec import Quantization
+
 Weight: TypeAlias = jax.Array | qwix.QArray
 
 BLOCK = 64

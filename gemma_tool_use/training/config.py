@@ -8,12 +8,13 @@ import dataclasses
 from typing import Literal
 
 from gemma_tool_use.errors import ConfigError
-from gemma_tool_use.models.lora_spec import DEFAULT_MODULES, LoraSpec
+from gemma_tool_use.models.lora_spec import DEFAULT_MODULES, LoraSpec, Quantization
 
 Optimizer = Literal["adamw", "adam", "adafactor", "adagrad", "lamb", "lion", "rmsprop", "sgd"]
 Schedule = Literal["constant", "linear", "cosine"]
 Tracker = Literal["tensorboard", "wandb"]
 Dtype = Literal["auto", "float32", "bfloat16"]
+Method = Literal["lora", "qlora", "full"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class TrainConfig:
     """The run folder; must not exist yet, except with --resume."""
     resume: bool = False
     """Continue the run in --output-dir from its newest checkpoint."""
+    dry_run: bool = False
+    """Print what the run would train, need in memory and take in time, and stop; nothing is written."""
 
     subsets: tuple[str, ...] = ("single-turn-original", "single-turn-diversify")
     """Toucan subsets to train on; the others are irrelevant and multi-turn. Other data has no subsets."""
@@ -62,6 +65,11 @@ class TrainConfig:
     idle_options: bool = True
     """Synthetic rows: offer a called tool's optional parameters also where the request does not mention them."""
 
+    method: Method = "lora"
+    """What is trained: lora adds an adapter to frozen weights, qlora does so over packed weights, full trains every
+    weight."""
+    quantization: Quantization | None = None
+    """How --method qlora packs the base weights, the embedding included; none takes nf4."""
     rank: int = 16
     """LoRA rank."""
     alpha: float = 16.0
@@ -142,12 +150,27 @@ class TrainConfig:
             for item in self.synthetic_kinds
             if not _is_number(item.partition(":")[2])
         ]
+        problems += self._method_problems()
         if not problems:
             try:
                 _ = self.lora
             except ConfigError as error:
                 problems.append(f"--modules: {error}")
         return problems
+
+    def _method_problems(self) -> list[str]:
+        if self.quantization is not None and self.method != "qlora":
+            return [f"--quantization {self.quantization} needs --method qlora, got --method {self.method}"]
+        return [
+            f"--{name} shapes an adapter, and --method full trains the weights themselves; leave it out"
+            for name in ("rank", "alpha", "modules")
+            if self.method == "full" and getattr(self, name) != getattr(TrainConfig, name)
+        ]
+
+    @property
+    def packed_as(self) -> Quantization | None:
+        """How the base weights are packed; None leaves them as they are."""
+        return (self.quantization or "nf4") if self.method == "qlora" else None
 
     @property
     def kinds(self) -> dict[str, float] | None:
@@ -191,7 +214,7 @@ def _is_number(text: str) -> bool:
 
 # What a resumed run may change without becoming another run.
 RESUME_MAY_CHANGE = frozenset(
-    {"resume", "output_dir", "save_every", "keep", "log_every", "report_to", "workers", "cache_dir"}
+    {"resume", "dry_run", "output_dir", "save_every", "keep", "log_every", "report_to", "workers", "cache_dir"}
 )
 
 PRESETS = {

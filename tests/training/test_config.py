@@ -29,3 +29,24 @@ def test_a_broken_module_pattern_is_named():
 def test_a_learning_rate_that_is_no_positive_number_is_refused(value):
     with pytest.raises(ConfigError, match="--learning-rate"):
         TrainConfig(learning_rate=value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"quantization": "int8"}, "--quantization int8 needs --method qlora, got --method lora"),
+        ({"method": "full", "quantization": "nf4"}, "--quantization nf4 needs --method qlora, got --method full"),
+        ({"method": "full", "rank": 8}, "--rank shapes an adapter"),
+        ({"method": "full", "modules": ("q_einsum",)}, "--modules shapes an adapter"),
+    ],
+)
+def test_flags_that_the_method_has_no_use_for_are_refused(settings, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        TrainConfig(**settings)
+
+
+def test_base_weights_are_packed_with_qlora_only():
+    assert TrainConfig().packed_as is None
+    assert TrainConfig(method="full").packed_as is None
+    assert TrainConfig(method="qlora").packed_as == "nf4"
+    assert TrainConfig(method="qlora", quantization="int8").packed_as == "int8"
