@@ -9,6 +9,7 @@ from typing import Literal
 
 from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.models.lora_spec import DEFAULT_MODULES, LoraSpec, Quantization
+from gemma_tool_use.training.mesh import AUTO, parse_mesh
 
 Optimizer = Literal["adamw", "adam", "adafactor", "adagrad", "lamb", "lion", "rmsprop", "sgd"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -85,6 +86,17 @@ class TrainConfig:
     """Passes over the training rows."""
     max_steps: int | None = None
     """Stop after this many optimizer steps, even within an epoch."""
+    mesh: str = AUTO
+    """Devices along each axis, as in data=2,fsdp=4,tensor=1: rows are spread over data and fsdp, weights cut along fsdp
+    (by width) and tensor (by heads). auto keeps weights whole on every device if they fit, else cuts them along fsdp.
+    """
+    coordinator: str | None = None
+    """HOST:PORT of process 0, for a run of several processes that neither Cloud TPU nor SLURM started; with
+    --num-processes and --process-id."""
+    num_processes: int | None = None
+    """How many processes the run has; 1 alone keeps a process that SLURM started with others to itself."""
+    process_id: int | None = None
+    """Which of them this is, from 0."""
     optimizer: Optimizer = "adamw"
     """Optimizer by its optax name."""
     learning_rate: float = 1e-4
@@ -151,11 +163,36 @@ class TrainConfig:
             if not _is_number(item.partition(":")[2])
         ]
         problems += self._method_problems()
+        problems += self._process_problems()
+        problems += self._mesh_problems()
         if not problems:
             try:
                 _ = self.lora
             except ConfigError as error:
                 problems.append(f"--modules: {error}")
+        return problems
+
+    def _mesh_problems(self) -> list[str]:
+        if self.mesh != AUTO:
+            try:
+                parse_mesh(self.mesh)
+            except ConfigError as error:
+                return [str(error)]
+        return []
+
+    def _process_problems(self) -> list[str]:
+        if self.coordinator is None and self.process_id is None and self.num_processes in (None, 1):
+            return []
+        if self.coordinator is None or self.process_id is None or self.num_processes is None:
+            return ["--coordinator, --num-processes and --process-id go together; give all three"]
+        problems = []
+        host, _, port = self.coordinator.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            problems.append(f"--coordinator must look like 10.0.0.1:1234, got {self.coordinator!r}")
+        if not 0 <= self.process_id < self.num_processes:
+            problems.append(
+                f"--process-id counts from 0 to --num-processes - 1 = {self.num_processes - 1}, got {self.process_id}"
+            )
         return problems
 
     def _method_problems(self) -> list[str]:
@@ -191,6 +228,7 @@ _AT_LEAST = {
     "synthetic_rows": 1,
     "rank": 1,
     "batch_size": 1,
+    "num_processes": 1,
     "gradient_accumulation": 1,
     "max_steps": 1,
     "weight_decay": 0,
@@ -214,7 +252,21 @@ def _is_number(text: str) -> bool:
 
 # What a resumed run may change without becoming another run.
 RESUME_MAY_CHANGE = frozenset(
-    {"resume", "dry_run", "output_dir", "save_every", "keep", "log_every", "report_to", "workers", "cache_dir"}
+    {
+        "resume",
+        "dry_run",
+        "output_dir",
+        "save_every",
+        "keep",
+        "log_every",
+        "report_to",
+        "workers",
+        "cache_dir",
+        "mesh",
+        "coordinator",
+        "num_processes",
+        "process_id",
+    }
 )
 
 PRESETS = {
