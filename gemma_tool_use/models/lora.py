@@ -18,6 +18,7 @@ from flax import nnx
 
 from gemma_tool_use.errors import ConfigError, suggest
 from gemma_tool_use.models.lora_spec import LoraSpec
+from gemma_tool_use.models.quantize import dense_tree
 
 
 class FlatLoraProvider(qwix.LoraProvider):
@@ -88,7 +89,7 @@ def attach_lora(model: nnx.Module, spec: LoraSpec, *, seed: int, mesh: jax.shard
     graphdef, base = nnx.split(model)
 
     def build(base: nnx.State) -> Any:
-        merged: Any = nnx.merge(graphdef, base)
+        merged: Any = nnx.merge(graphdef, dense_tree(base))  # Qwix would not know the packed weights of its own kind
         return qwix.apply_lora_to_model(merged, provider, rngs=_OneKey(0), **merged.get_model_input())
 
     # Qwix learns names and shapes by running the model once, and fills the arrays on the way. Run eagerly that compiles
@@ -100,7 +101,9 @@ def attach_lora(model: nnx.Module, spec: LoraSpec, *, seed: int, mesh: jax.shard
     lora = _initialise(abstract_lora, seed)
     if mesh is not None:
         lora = jax.device_put(lora, nnx.get_named_sharding(lora, mesh))
-    return nnx.merge(new_graphdef, lora, base)
+    adapted: Any = nnx.merge(new_graphdef, lora, base)
+    adapted.lora_scale = spec.alpha / spec.rank  # Qwix keeps it in the code it wraps around the products
+    return adapted
 
 
 def cast_lora(lora: nnx.State, dtype: Any) -> nnx.State:
