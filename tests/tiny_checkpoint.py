@@ -1,4 +1,4 @@
-"""A random Gemma 3 of a few layers, written in the file formats that real checkpoints have.
+"""A random model of a few layers, written in the file formats that real checkpoints have.
 
     params = tiny_params(tiny())
     write_hf(tmp_path / "hf", params, tiny())                      # config.json, model.safetensors
@@ -18,8 +18,8 @@ import numpy as np
 from gguf.quants import quantize
 from safetensors.numpy import save_file
 
-from gemma_tool_use.models.gemma3 import ModelSpec
 from gemma_tool_use.models.names import our_shapes, ours_to
+from gemma_tool_use.models.spec import ModelSpec
 
 Params = Mapping[str, np.ndarray]
 
@@ -33,10 +33,9 @@ def tiny_params(spec: ModelSpec, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def hf_config(spec: ModelSpec) -> dict[str, Any]:
-    """config.json as google/gemma-3-270m has it."""
+    """config.json as the first repositories of the family have it."""
+    own = {"gemma3": _gemma3_config, "gemma2": _gemma2_config, "qwen3": _qwen3_config, "llama": _llama_config}
     return {
-        "architectures": ["Gemma3ForCausalLM"],
-        "model_type": "gemma3_text",
         "vocab_size": spec.vocab_size,
         "hidden_size": spec.embed_dim,
         "intermediate_size": spec.hidden_dim,
@@ -44,20 +43,67 @@ def hf_config(spec: ModelSpec) -> dict[str, Any]:
         "num_attention_heads": spec.num_heads,
         "num_key_value_heads": spec.num_kv_heads,
         "head_dim": spec.head_dim,
-        "query_pre_attn_scalar": spec.head_dim,
+        "rope_theta": float(spec.global_rope_base),
+        "rms_norm_eps": spec.norm_eps,
+        "attention_bias": False,
+        "max_position_embeddings": 32768,
+        "tie_word_embeddings": spec.tied,
+    } | own[spec.family.name](spec)
+
+
+def _gemma3_config(spec: ModelSpec) -> dict[str, Any]:
+    linear = {"factor": spec.global_rope_factor, "rope_type": "linear"}
+    return {
+        "architectures": ["Gemma3ForCausalLM"],
+        "model_type": "gemma3_text",
+        "query_pre_attn_scalar": spec.query_scalar,
         "sliding_window": spec.sliding_window,
         "_sliding_window_pattern": 6,
-        "rope_theta": float(spec.global_rope_base),
         "rope_local_base_freq": float(spec.local_rope_base),
-        "rope_scaling": None,
+        "rope_scaling": linear if spec.global_rope_factor != 1 else None,
         "hidden_activation": "gelu_pytorch_tanh",
-        "rms_norm_eps": 1e-06,
-        "attention_bias": False,
         "attn_logit_softcapping": None,
         "final_logit_softcapping": None,
-        "max_position_embeddings": 32768,
-        "tie_word_embeddings": True,
     }
+
+
+def _gemma2_config(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "architectures": ["Gemma2ForCausalLM"],
+        "model_type": "gemma2",
+        "query_pre_attn_scalar": spec.query_scalar,
+        "sliding_window": spec.sliding_window,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "attn_logit_softcapping": spec.attention_softcap,
+        "final_logit_softcapping": spec.final_softcap,
+    }
+
+
+def _qwen3_config(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "hidden_act": "silu",
+        "rope_scaling": None,
+        "sliding_window": None,
+        "use_sliding_window": False,
+        "max_window_layers": spec.num_layers,
+    }
+
+
+def _llama_config(spec: ModelSpec) -> dict[str, Any]:
+    if spec.sliding_window is not None:
+        window = {"sliding_window": spec.sliding_window}
+        return {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_act": "silu"} | window
+    bands = spec.llama3_rope and {
+        "factor": spec.llama3_rope.factor,
+        "low_freq_factor": spec.llama3_rope.low_frequency_factor,
+        "high_freq_factor": spec.llama3_rope.high_frequency_factor,
+        "original_max_position_embeddings": spec.llama3_rope.original_length,
+        "rope_type": "llama3",
+    }
+    own = {"hidden_act": "silu", "mlp_bias": False, "pretraining_tp": 1, "rope_scaling": bands}
+    return {"architectures": ["LlamaForCausalLM"], "model_type": "llama"} | own
 
 
 def hf_tensors(params: Params, spec: ModelSpec) -> dict[str, np.ndarray]:
@@ -84,8 +130,8 @@ def write_hf(folder: Path, params: Params, spec: ModelSpec, dtype: Any = np.floa
 
 
 def gguf_writer(path: Path, spec: ModelSpec) -> gguf.GGUFWriter:
-    """A writer with the metadata of a Gemma 3 file."""
-    writer = gguf.GGUFWriter(path, "gemma3")
+    """A writer with the metadata of a Gemma file."""
+    writer = gguf.GGUFWriter(path, spec.family.name)
     writer.add_block_count(spec.num_layers)
     writer.add_embedding_length(spec.embed_dim)
     writer.add_feed_forward_length(spec.hidden_dim)
@@ -94,7 +140,14 @@ def gguf_writer(path: Path, spec: ModelSpec) -> gguf.GGUFWriter:
     writer.add_key_length(spec.head_dim)
     writer.add_value_length(spec.head_dim)
     writer.add_sliding_window(spec.sliding_window)
-    writer.add_rope_freq_base(float(spec.global_rope_base))
+    if spec.family.name == "gemma3":
+        writer.add_rope_freq_base(float(spec.global_rope_base))
+    if spec.global_rope_factor != 1:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(spec.global_rope_factor)
+    if spec.attention_softcap is not None and spec.final_softcap is not None:
+        writer.add_attn_logit_softcapping(spec.attention_softcap)
+        writer.add_final_logit_softcapping(spec.final_softcap)
     writer.add_array("tokenizer.ggml.tokens", [f"piece {number}" for number in range(spec.vocab_size)])
     return writer
 

@@ -16,8 +16,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from gemma_tool_use.errors import CheckpointError
-from gemma_tool_use.models.gemma3 import ModelSpec, spec_from_flax_shapes
+from gemma_tool_use.models.families import spec_from_flax_shapes
 from gemma_tool_use.models.readers import Reader
+from gemma_tool_use.models.spec import ModelSpec
 
 
 class OrbaxReader(Reader):

@@ -12,7 +12,7 @@ of bfloat16, float16 and the quantised types. What a checkpoint must hold is che
 import abc
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ import numpy as np
 
 from gemma_tool_use.errors import CheckpointError, FileError
 from gemma_tool_use.gguf_file import GgufFile
-from gemma_tool_use.models.gemma3 import ModelSpec, spec_from_gguf, spec_from_hf_config
-from gemma_tool_use.models.names import Format
+from gemma_tool_use.models.families import spec_from_gguf, spec_from_hf_config
+from gemma_tool_use.models.name_tables import Format
+from gemma_tool_use.models.spec import ModelSpec
 
 HF_INDEX = "model.safetensors.index.json"
 HF_SINGLE = "model.safetensors"
@@ -31,10 +32,12 @@ class Reader(abc.ABC):
     """A checkpoint opened for reading.
 
     `files`: the files that hold the weights, for fingerprints. `shapes`: shape of every array by its name in the file.
+    `skipped`: names of arrays that belong to another part of the model than the text, and are not in `shapes`.
     """
 
     files: list[Path]
     shapes: Mapping[str, tuple[int, ...]]
+    skipped: Sequence[str] = ()
 
     @property
     @abc.abstractmethod
@@ -90,7 +93,15 @@ class SafetensorsReader(Reader):
             self._open_shards(index)
         else:
             raise CheckpointError(f"{folder} has neither {HF_SINGLE} nor {HF_INDEX}; download the repository again")
+        if any(name.startswith(_VISION) for name in self._tensors):
+            self._keep_the_text_part()
         self.shapes = {name: tensor.shape for name, tensor in self._tensors.items()}
+
+    def _keep_the_text_part(self) -> None:
+        """Drops the vision arrays of a model that also sees, and names the others as in a text model."""
+        self.skipped = sorted(name for name in self._tensors if name.startswith(_VISION))
+        text = {name: tensor for name, tensor in self._tensors.items() if not name.startswith(_VISION)}
+        self._tensors = {_text_name(name): tensor for name, tensor in text.items()}
 
     def _open_shards(self, index: Path) -> None:
         weight_map = read_json(index).get("weight_map")
@@ -122,6 +133,17 @@ class SafetensorsReader(Reader):
 
     def read(self, name: str) -> np.ndarray:
         return self._tensors[name].read()
+
+
+# Parts of a multimodal Gemma 3, as the hub has them and as transformers 4.52 and later save them.
+_VISION = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
+
+
+def _text_name(name: str) -> str:
+    """`language_model.model.norm.weight` and `model.language_model.norm.weight` are `model.norm.weight`."""
+    if name.startswith("model.language_model."):
+        return "model." + name.removeprefix("model.language_model.")
+    return name.removeprefix("language_model.")
 
 
 class _StoredTensor:

@@ -19,12 +19,16 @@ from gemma_tool_use.models.hub import download_hf, download_kaggle
 from gemma_tool_use.models.names import Format
 from gemma_tool_use.models.readers import HF_INDEX, HF_SINGLE
 
-_KNOWN_NAMES = ("gemma-3-270m-it", "gemma-3-270m", "gemma-3-1b-it", "gemma-3-1b-pt")
+_GEMMA3_NAMES = ("gemma-3-270m-it", "gemma-3-270m", "gemma-3-1b-it", "gemma-3-1b-pt", "gemma-3-4b-it", "gemma-3-4b-pt")
 
-KNOWN_REPOS = tuple(f"google/{name}" for name in _KNOWN_NAMES)
+KNOWN_REPOS = (
+    *(f"google/{name}" for name in (*_GEMMA3_NAMES, "gemma-2-2b-it", "gemma-2-2b")),
+    *("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B-Base", "meta-llama/Llama-3.2-1B-Instruct", "meta-llama/Llama-3.2-1B"),
+    *("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-2-7b-hf", "mistralai/Mistral-7B-v0.1"),
+)
 """The Hugging Face repositories of the supported sizes."""
 
-KNOWN_HANDLES = tuple(f"google/gemma-3/flax/{name}" for name in _KNOWN_NAMES)
+KNOWN_HANDLES = tuple(f"google/gemma-3/flax/{name}" for name in _GEMMA3_NAMES)
 """The Kaggle handles of the supported sizes."""
 
 _TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
@@ -51,7 +55,7 @@ class LocalCheckpoint:
         if self.tokenizer_path is None:
             raise CheckpointError(
                 f"{self.source} has no {' or '.join(_TOKENIZER_FILES)} beside its weights; "
-                "copy the one of the original model there, all Gemma 3 models share it"
+                "copy the one of the original model there"
             )
         return self.tokenizer_path
 

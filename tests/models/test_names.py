@@ -3,20 +3,24 @@
 import numpy as np
 import pytest
 from tiny_checkpoint import tiny_params
+from tiny_families import TINY
 
-from gemma_tool_use.models.gemma3 import GEMMA3_270M, ModelSpec, tiny, tunix_config
+from gemma_tool_use.errors import CheckpointError
+from gemma_tool_use.models.families import build_module
+from gemma_tool_use.models.gemma3 import GEMMA3_270M, tiny
 from gemma_tool_use.models.names import FORMATS, Format, entries, foreign_shapes, our_shapes, ours_from, ours_to
+from gemma_tool_use.models.spec import ModelSpec
 
 SPECS = [tiny(), tiny(num_layers=7, num_kv_heads=2, head_dim=8)]
+ALL = {"270m": GEMMA3_270M, "grouped": SPECS[1]} | TINY
 
 
-@pytest.mark.parametrize("spec", [*SPECS, GEMMA3_270M], ids=lambda spec: f"{spec.name}-{spec.num_layers}")
-def test_our_names_and_shapes_are_those_of_the_tunix_module(spec: ModelSpec):
+@pytest.mark.parametrize("name", ALL)
+def test_our_names_and_shapes_are_those_of_the_tunix_module(name: str):
     from flax import nnx
-    from tunix.models.gemma3.model import Gemma3
 
-    config = tunix_config(spec, param_dtype=np.float32)
-    model = nnx.eval_shape(lambda: Gemma3(config, rngs=nnx.Rngs(0)))
+    spec = ALL[name]
+    model = nnx.eval_shape(lambda: build_module(spec, dtype=np.float32))
     theirs = {".".join(map(str, path)): leaf.get_value().shape for path, leaf in nnx.to_flat_state(nnx.state(model))}
     assert our_shapes(spec) == theirs
 
@@ -81,3 +85,32 @@ def test_every_foreign_name_appears_once():
     for format in FORMATS:
         names = [name for entry in entries(tiny(num_layers=3), format) for name in entry.foreign]
         assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_family_goes_to_hugging_face_and_back_unchanged(name: str):
+    spec = TINY[name]
+    params = tiny_params(spec)
+    back = ours_from(ours_to(params, spec, "hf"), spec, "hf")
+    assert set(back) == set(params)
+    for array_name, array in params.items():
+        np.testing.assert_array_equal(back[array_name], array, err_msg=array_name)
+
+
+def test_where_queries_and_keys_are_apart_a_head_s_row_lands_where_the_head_is():
+    spec = TINY["llama3"]
+    params = {name: np.zeros(shape, np.float32) for name, shape in our_shapes(spec).items()}
+    params["layers.0.attn.q_proj.w"][7, 3, 5] = 1
+    params["layers.1.attn.v_proj.w"][7, 1, 5] = 2
+    params["layers.0.attn.o_proj.w"][3, 5, 7] = 3
+    params["lm_head.w"][7, 500] = 4
+    hf = ours_to(params, spec, "hf")
+    assert hf["model.layers.0.self_attn.q_proj.weight"][3 * 16 + 5, 7] == 1
+    assert hf["model.layers.1.self_attn.v_proj.weight"][16 + 5, 7] == 2
+    assert hf["model.layers.0.self_attn.o_proj.weight"][7, 3 * 16 + 5] == 3
+    assert hf["lm_head.weight"][500, 7] == 4
+
+
+def test_a_family_is_refused_in_a_format_it_is_not_read_from():
+    with pytest.raises(CheckpointError, match="Qwen3 is read from hf checkpoints, not from gguf"):
+        foreign_shapes(TINY["qwen3"], "gguf")
