@@ -109,6 +109,13 @@ class TrainConfig:
     """Weight decay, for the optimizers that have it."""
     clip_norm: float = 1.0
     """Largest global gradient norm; 0 turns clipping off."""
+    spike_sd: float = 8.0
+    """A step whose loss is this many standard deviations above the mean of the last ones (and 0.5 nats) is skipped, as
+    one is that is not finite; 0 skips no spikes."""
+    spike_window: int = 64
+    """How many losses that mean and deviation are taken over; while there are fewer, no loss is a spike."""
+    max_skipped: int = 5
+    """Stop when this many steps in a row had to be skipped."""
     dtype: Dtype = "auto"
     """Compute dtype; auto is bfloat16 on a TPU or GPU and float32 on a CPU. Adapter and optimizer stay float32."""
     seed: int = 0
@@ -233,6 +240,9 @@ _AT_LEAST = {
     "max_steps": 1,
     "weight_decay": 0,
     "clip_norm": 0,
+    "spike_sd": 0,
+    "spike_window": 2,
+    "max_skipped": 1,
     "eval_every": 1,
     "save_every": 1,
     "keep": 1,

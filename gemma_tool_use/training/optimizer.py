@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 import optax
 
+from gemma_tool_use.training.guard import skip_bad_steps
+
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "adamw": optax.adamw,
     "adam": optax.adam,
@@ -15,9 +17,6 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": optax.sgd,
 }
 _DECAYS_BY = {"adamw": "weight_decay", "lamb": "weight_decay", "lion": "weight_decay", "adafactor": "weight_decay_rate"}
-
-# The optimizer never accepts a non-finite step; the trainer stops the run after a few of them in a row.
-_NEVER = 2**31 - 1
 
 
 def make_schedule(kind: str, *, learning_rate: float, steps: int, warmup_share: float) -> optax.Schedule:
@@ -38,9 +37,15 @@ def make_schedule(kind: str, *, learning_rate: float, steps: int, warmup_share: 
 
 
 def make_optimizer(
-    name: str, schedule: optax.Schedule, *, weight_decay: float, clip_norm: float
-) -> optax.GradientTransformation:
-    """Clipping, then the optimizer, inside a guard that leaves weights and moments alone when a gradient is not finite.
+    name: str,
+    schedule: optax.Schedule,
+    *,
+    weight_decay: float,
+    clip_norm: float,
+    spike_sd: float = 0.0,
+    spike_window: int = 1,
+) -> optax.GradientTransformationExtraArgs:
+    """Clipping, then the optimizer, inside the guard of `guard.py`, so `update` wants the `loss` as well.
 
     The learning rate is an injected hyperparameter, so that Tunix can log it.
     """
@@ -52,4 +57,5 @@ def make_optimizer(
         optimizer = OPTIMIZERS[name](learning_rate, **options)
         return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
 
-    return optax.apply_if_finite(optax.inject_hyperparams(build)(learning_rate=schedule), _NEVER)
+    inner = optax.inject_hyperparams(build)(learning_rate=schedule)
+    return skip_bad_steps(inner, spike_sd=spike_sd, window=spike_window)

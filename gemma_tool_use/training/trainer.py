@@ -3,10 +3,10 @@
     trainer = ToolCallTrainer(model, optimizer, tunix_config, compute_dtype=jnp.float32)
     trainer.train(feed, eval_batches)
 
-An element of the stream is a dict of `tokens`, `positions`, `segment_ids` int32 and `loss_mask` bool, all [accumulation,
-rows, length], and `normalizer` float32 []: the number by which the summed loss is divided. The pipeline counts it over
-all micro-batches of the step, so every trained token weighs the same, however unevenly they fall into micro-batches.
-(Tunix's own accumulation averages the means of micro-batches.)
+An element of the stream is a dict of `tokens`, `positions`, `segment_ids` int32 and `loss_mask` bool, all
+[accumulation, rows, length], and `normalizer` float32 []: the number by which the summed loss is divided. The pipeline
+counts it over all micro-batches of the step, so every trained token weighs the same, however unevenly they fall into
+micro-batches. (Tunix's own accumulation averages the means of micro-batches.)
 """
 
 from collections.abc import Callable
@@ -19,9 +19,12 @@ from flax import nnx
 from tunix.sft import peft_trainer
 
 from gemma_tool_use.models.lora import cast_lora
+from gemma_tool_use.training.guard import GuardReport, guard_report
 from gemma_tool_use.training.loss import token_loss_sum
 
 Batch = dict[str, jax.Array]
+StepResult = tuple[jax.Array, GuardReport, jax.Array]
+"""Loss, what the guard made of the step, norm of the gradients."""
 
 
 class ToolCallTrainer(peft_trainer.PeftTrainer):
@@ -39,10 +42,10 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         super().__init__(model, optimizer, training_config, **kwargs)
         self._compute_dtype = compute_dtype
 
-    def create_train_step_fn(self) -> Callable[..., tuple[jax.Array, None, jax.Array]]:
+    def create_train_step_fn(self) -> Callable[..., StepResult]:
         compute_dtype = self._compute_dtype
 
-        def train_step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Batch) -> tuple[jax.Array, None, jax.Array]:
+        def train_step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Batch) -> StepResult:
             graphdef, lora, base = nnx.split(model, nnx.LoRAParam, ...)
 
             def loss_fn(lora: nnx.State, micro: Batch) -> jax.Array:
@@ -50,8 +53,8 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
                 return token_loss_sum(merged, **micro) / batch["normalizer"]
 
             loss, gradients = _accumulate(jax.value_and_grad(loss_fn), lora, batch)
-            optimizer.update(model, gradients)
-            return loss, None, optax.global_norm(gradients)
+            optimizer.update(model, gradients, loss=loss, stage=batch.get("stage", 0))
+            return loss, guard_report(optimizer.opt_state), optax.global_norm(gradients)
 
         return train_step
 

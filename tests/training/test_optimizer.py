@@ -1,4 +1,4 @@
-"""Schedules by their values, and the guard against non-finite gradients."""
+"""Schedules by their values, and that every optimizer does what its flags say."""
 
 import typing
 
@@ -36,23 +36,13 @@ def test_the_flag_knows_exactly_the_optimizers_there_are():
 def test_every_optimizer_takes_a_step_downhill(name):
     optimizer = make_optimizer(name, optax.constant_schedule(0.01), weight_decay=0.0, clip_norm=1.0)
     params = {"a": jnp.ones((4, 3))}
-    updates, _ = optimizer.update({"a": jnp.ones((4, 3))}, optimizer.init(params), params)
+    updates, _ = optimizer.update({"a": jnp.ones((4, 3))}, optimizer.init(params), params, loss=jnp.float32(1))
     assert (np.asarray(updates["a"]) < 0).all()
-
-
-def test_a_non_finite_gradient_changes_neither_weights_nor_moments():
-    optimizer = make_optimizer("adamw", optax.constant_schedule(0.1), weight_decay=0.0, clip_norm=1.0)
-    params = {"a": jnp.ones(3)}
-    _, state = optimizer.update({"a": jnp.ones(3)}, optimizer.init(params), params)
-    for bad in (jnp.nan, jnp.inf):
-        updates, after = optimizer.update({"a": jnp.array([1.0, bad, 1.0])}, state, params)
-        assert not np.asarray(updates["a"]).any()
-        assert optax.tree.get(after, "mu")["a"].tolist() == optax.tree.get(state, "mu")["a"].tolist()
 
 
 def test_weight_decay_pulls_weights_towards_zero_only_when_asked():
     params, gradient = {"a": jnp.full(3, 10.0)}, {"a": jnp.zeros(3)}
     for decay, moves in ((0.0, False), (0.1, True)):
         optimizer = make_optimizer("adamw", optax.constant_schedule(0.1), weight_decay=decay, clip_norm=0)
-        updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+        updates, _ = optimizer.update(gradient, optimizer.init(params), params, loss=jnp.float32(1))
         assert bool(np.asarray(updates["a"]).any()) == moves

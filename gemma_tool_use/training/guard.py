@@ -1,0 +1,116 @@
+"""Keeps a bad step out of the weights, inside the compiled step: a loss or gradient not finite, or a loss spike.
+
+    optimizer = skip_bad_steps(optax.adamw(1e-4), spike_sd=8.0, window=64)
+    updates, state = optimizer.update(gradients, state, params, loss=loss)
+    guard_report(state)     # GuardReport(verdict=2, in_row=1, skipped=1): a spike; weights and moments are as before
+
+Tunix tells its hooks of a step after the checkpoint of that step is on its way, so whatever looks at the loss on the
+host comes too late.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+GOOD, NOT_FINITE, SPIKE = range(3)
+SAID = {NOT_FINITE: "loss or gradient is not finite", SPIKE: "the loss is a spike"}
+# Nats. In six runs on real weights of up to 255 steps of 2 to 4 rows, hard rows stood up to 7 standard deviations above
+# the 64 losses before them, by 0.35 nats: late in a run the spread is small, and such rows are what is left to learn.
+LEAST_JUMP = 0.5
+
+
+class GuardReport(NamedTuple):
+    """Of the newest step, int32 scalars: GOOD, NOT_FINITE or SPIKE; bad steps in a row; bad steps since the start."""
+
+    verdict: Any
+    in_row: Any
+    skipped: Any
+
+
+class GuardState(NamedTuple):
+    """Optimizer state around that of the guarded optimizer.
+
+    Attributes:
+      inner_state: of the guarded optimizer.
+      report: of the newest step.
+      losses: float32 [window], the newest losses of steps that were taken, as a ring.
+      taken: int32, how many were written to it in this stage.
+      stage: int32, stage of the newest step.
+    """
+
+    inner_state: Any
+    report: GuardReport
+    losses: jax.Array
+    taken: jax.Array
+    stage: jax.Array
+
+
+def skip_bad_steps(
+    inner: optax.GradientTransformation, *, spike_sd: float, window: int
+) -> optax.GradientTransformationExtraArgs:
+    """Takes a step of `inner` unless it is bad; then the updates are zero and its state is the one before.
+
+    A step is bad when the loss, a gradient or an update is not finite, or when the loss is a spike: above the mean of
+    the last `window` losses by more than `spike_sd` of their standard deviations and by more than `LEAST_JUMP`. Bad
+    losses do not enter the window. Nothing is a spike before the window is full, or while the loss of a new `stage`
+    fills it again.
+
+    `update` takes two more arguments: `loss`, float32 [], and `stage`, int32 [], of a curriculum.
+
+    Args:
+      inner: the optimizer.
+      spike_sd: 0 looks for no spikes.
+      window: how many losses are remembered.
+    """
+    inner = optax.with_extra_args_support(inner)
+
+    def init(params: Any) -> GuardState:
+        zero = jnp.zeros((), jnp.int32)
+        return GuardState(
+            inner_state=inner.init(params),
+            report=GuardReport(zero, zero, zero),
+            losses=jnp.zeros(window, jnp.float32),
+            taken=zero,
+            stage=zero,
+        )
+
+    def update(
+        updates: Any, state: GuardState, params: Any = None, *, loss: jax.Array, stage: Any = 0, **extra: Any
+    ) -> tuple[Any, GuardState]:
+        new_updates, new_inner = inner.update(updates, state.inner_state, params, **extra)
+        stage = jnp.asarray(stage, jnp.int32)
+        taken = jnp.where(stage == state.stage, state.taken, 0)
+        spread = jnp.maximum(spike_sd * jnp.std(state.losses), LEAST_JUMP)
+        spike = (spike_sd > 0) & (taken >= window) & (loss > jnp.mean(state.losses) + spread)
+        verdict = jnp.where(_all_finite((loss, updates, new_updates)), jnp.where(spike, SPIKE, GOOD), NOT_FINITE)
+        good = verdict == GOOD
+
+        def choose(new: Any, old: Any) -> Any:
+            return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
+
+        bad = 1 - good.astype(jnp.int32)
+        return choose(new_updates, jax.tree.map(jnp.zeros_like, new_updates)), GuardState(
+            inner_state=choose(new_inner, state.inner_state),
+            report=GuardReport(
+                verdict=verdict.astype(jnp.int32),
+                in_row=(state.report.in_row + 1) * bad,
+                skipped=state.report.skipped + bad,
+            ),
+            losses=choose(state.losses.at[taken % window].set(loss.astype(jnp.float32)), state.losses),
+            taken=taken + 1 - bad,
+            stage=stage,
+        )
+
+    # The type of `update` in optax leaves out the extra arguments that give the class its name.
+    return optax.GradientTransformationExtraArgs(init, update)  # pyright: ignore[reportArgumentType]
+
+
+def guard_report(opt_state: Any) -> GuardReport:
+    """What the guard made of the newest step; `opt_state` is that of `skip_bad_steps`, as optax or as Flax holds it."""
+    return GuardReport(*(jnp.asarray(value[...]) for value in opt_state.report))
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]).all()
