@@ -7,6 +7,7 @@ A built module carries its `ModelSpec` as `module.spec`: the forward pass and th
 use Tunix's module for its parameters, their names and the layout over devices.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from gemma_tool_use.models.spec import FamilyName, ModelSpec
 
 if TYPE_CHECKING:
     from flax import nnx
+    from jax.sharding import Mesh
 
 SPECS: Mapping[str, ModelSpec] = {spec.name: spec for module in (gemma3, gemma2, qwen3, llama) for spec in module.SIZES}
 """The known sizes by name."""
@@ -71,12 +73,19 @@ def spec_from_flax_shapes(shapes: Mapping[str, tuple[int, ...]], where: str = "t
     )
 
 
-def build_module(spec: ModelSpec, *, dtype: Any, sharding: Any = None, remat: Any = None) -> "nnx.Module":
-    """The Tunix module of `spec` with Tunix's own initial values; `sharding` and `remat` as its own file has them."""
+def build_module(spec: ModelSpec, *, dtype: Any, mesh: "Mesh | None" = None, remat: Any = None) -> "nnx.Module":
+    """The Tunix module of `spec` with Tunix's own initial values; `remat` as its own file has it.
+
+    With a `mesh` its parameters say how they are laid out over it (`models/sharding.py`).
+    """
     from flax import nnx
 
+    from gemma_tool_use.models.sharding import rules
+
     config_of, class_of = _MODULES[spec.family.name]
-    config = config_of(spec, param_dtype=dtype, sharding=sharding, remat=remat)
+    config = config_of(spec, param_dtype=dtype, remat=remat)
+    if mesh is not None:
+        config = dataclasses.replace(config, shd_config=rules(config.shd_config, mesh, num_kv_heads=spec.num_kv_heads))
     module = class_of()(config, rngs=nnx.Rngs(0))
     module.spec = spec
     return module

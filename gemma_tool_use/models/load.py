@@ -24,7 +24,7 @@ from gemma_tool_use.models.spec import ModelSpec
 if TYPE_CHECKING:
     from flax import nnx
     from jax.sharding import Mesh
-    from tunix.models.gemma3.model import RematConfig, ShardingConfig
+    from tunix.models.gemma3.model import RematConfig
 
     from gemma_tool_use.models.lora_spec import Quantization
 
@@ -69,22 +69,21 @@ def load_base(
     *,
     dtype: Any,
     mesh: "Mesh | None" = None,
-    sharding: "ShardingConfig | None" = None,
     remat: "RematConfig | None" = None,
     spec: ModelSpec | None = None,
     quantization: "Quantization | None" = None,
 ) -> "nnx.Module":
     """The Tunix module of the checkpoint's family with its weights in `dtype`, on the default device or over `mesh`.
 
-    `mesh` has the axes "fsdp" and "tp" with `AxisType.Auto`, which Tunix's modules are written for. The module carries
-    its `ModelSpec` as `spec`.
-    Each array goes to its device as soon as it is read, so the host holds little more than one copy of the model.
+    `mesh` has the axes of `models/sharding.py`. The module carries its `ModelSpec` as `spec`.
+    Each array goes to its devices as soon as it is read, so the host holds little more than one copy of the model; of
+    several processes each reads the files and uploads the parts that its own devices keep.
     `quantization` packs every matrix, the embedding included, as it arrives there (`models/quantize.py`).
     Raises what `load_params` raises.
     """
     reader = open_reader(local.format, local.path)
     spec = spec or reader.spec
-    return _model(reader, spec, local.format, np.dtype(dtype), mesh, sharding, remat, quantization)
+    return _model(reader, spec, local.format, np.dtype(dtype), mesh, remat, quantization)
 
 
 def identity(local: LocalCheckpoint) -> Identity:
@@ -115,7 +114,6 @@ def _model(
     format: Format,
     dtype: np.dtype[Any],
     mesh: "Mesh | None",
-    sharding: "ShardingConfig | None",
     remat: "RematConfig | None",
     quantization: "Quantization | None",
 ) -> "nnx.Module":
@@ -123,9 +121,10 @@ def _model(
     from flax import nnx
 
     from gemma_tool_use.models.quantize import block_axis, quantize
+    from gemma_tool_use.models.sharding import place
 
     # Shapes only: a random initialisation of 268 million values costs seconds and a second copy.
-    model = nnx.eval_shape(lambda: build_module(spec, dtype=dtype, sharding=sharding, remat=remat))
+    model = nnx.eval_shape(lambda: build_module(spec, dtype=dtype, mesh=mesh, remat=remat))
     paths = {".".join(map(str, path)): path for path, _ in nnx.to_flat_state(nnx.state(model))}
     if set(paths) != set(our_shapes(spec)):
         where = f"this version of Tunix's {type(model).__name__}"
@@ -136,7 +135,7 @@ def _model(
         places = {".".join(map(str, path)): leaf.get_value() for path, leaf in shardings}
 
     def keep(name: str, array: np.ndarray) -> Any:
-        placed = jax.device_put(array, places.get(name), may_alias=False)
+        placed = jax.device_put(array, may_alias=False) if mesh is None else place(array, places[name])
         if quantization is None or array.ndim < 2:
             return placed
         return quantize(placed, quantization, axis=block_axis(name))

@@ -19,6 +19,7 @@ from flax import nnx
 from gemma_tool_use.errors import ConfigError, suggest
 from gemma_tool_use.models.lora_spec import LoraSpec
 from gemma_tool_use.models.quantize import dense_tree
+from gemma_tool_use.models.sharding import place
 
 
 class FlatLoraProvider(qwix.LoraProvider):
@@ -100,7 +101,7 @@ def attach_lora(model: nnx.Module, spec: LoraSpec, *, seed: int, mesh: jax.shard
     _check_patterns(spec.modules, model, [path for path, _ in abstract_lora.flat_state()])
     lora = _initialise(abstract_lora, seed)
     if mesh is not None:
-        lora = jax.device_put(lora, nnx.get_named_sharding(lora, mesh))
+        lora = jax.tree.map(place, lora, nnx.get_named_sharding(lora, mesh))
     adapted: Any = nnx.merge(new_graphdef, lora, base)
     adapted.lora_scale = spec.alpha / spec.rank  # Qwix keeps it in the code it wraps around the products
     return adapted

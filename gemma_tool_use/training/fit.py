@@ -18,7 +18,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 from tunix.sft import metrics_logger, peft_trainer
@@ -29,10 +28,12 @@ from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import get_dialect
 from gemma_tool_use.formats.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
-from gemma_tool_use.models.load import Identity, identity, load_base
+from gemma_tool_use.models.load import Identity, identity, load_base, read_spec
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.resolve import LocalCheckpoint
+from gemma_tool_use.models.sharding import ROW_AXES, on_mesh
 from gemma_tool_use.training.config import TrainConfig
+from gemma_tool_use.training.mesh import make_mesh, row_parts
 from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
 from gemma_tool_use.training.prepare_rows import Rows, prepare_rows
 from gemma_tool_use.training.progress import BatchFeed, JsonlBackend, OwnMetrics, ProgressHooks, StopRequest
@@ -54,7 +55,7 @@ class Prepared:
 
     def on_mesh(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which sharded computations of this run happen."""
-        return self.mesh if self.mesh is not None else contextlib.nullcontext()
+        return on_mesh(self.mesh)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,8 @@ def prepare(config: TrainConfig, local: LocalCheckpoint, *, cache: Path) -> Prep
     dialect = get_dialect(config.dialect)
     tokenizer = load_tokenizer(local.require_tokenizer())
     rows = prepare_rows(config, dialect, tokenizer, cache=cache)
-    mesh = make_mesh()
-    dtype = compute_dtype(config)
+    dtype, spec = compute_dtype(config), read_spec(local)
+    mesh = make_mesh(config.mesh, spec, weight_bytes=_weight_bytes(config, spec.num_params, dtype))
     base = load_base(local, dtype=dtype, mesh=mesh)
     check_vocabulary(tokenizer, base.config.num_embed)
     with mesh if mesh is not None else contextlib.nullcontext():
@@ -98,18 +99,16 @@ def prepare(config: TrainConfig, local: LocalCheckpoint, *, cache: Path) -> Prep
     )
 
 
-def make_mesh() -> jax.sharding.Mesh | None:
-    """All devices on one FSDP axis, with the axis names of Tunix's sharding rules; None for a single device."""
-    if jax.device_count() == 1:
-        return None
-    return jax.sharding.Mesh(np.array(jax.devices()).reshape(-1, 1), ("fsdp", "tp"))
-
-
 def compute_dtype(config: TrainConfig) -> Any:
     """The dtype of base weights and activations."""
     if config.dtype == "auto":
         return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
     return jnp.dtype(config.dtype)
+
+
+def _weight_bytes(config: TrainConfig, parameters: int, dtype: Any) -> int:
+    """What the weights take for the whole run: trained ones with a gradient and two moments, all in float32."""
+    return parameters * (16 if config.method == "full" else jnp.dtype(dtype).itemsize)
 
 
 def total_steps(config: TrainConfig, rows: int) -> int:
@@ -126,7 +125,7 @@ def fit(config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRe
       TrainingError: the loss stays non-finite.
     """
     steps = total_steps(config, len(prepared.rows.train))
-    row_multiple = jax.device_count()
+    row_multiple = row_parts(prepared.mesh)
     feed = BatchFeed(
         batches(
             prepared.rows.train,
@@ -190,7 +189,7 @@ def _make_trainer(
                 save_interval_steps=config.save_every, max_to_keep=config.keep
             ),
             # Rows are the second axis, behind the micro-batches.
-            data_sharding_axis=(None, "fsdp"),  # pyright: ignore[reportArgumentType]
+            data_sharding_axis=(None, ROW_AXES),  # pyright: ignore[reportArgumentType]
             pbar_description="training",
         ),
         metrics_logger=logger,

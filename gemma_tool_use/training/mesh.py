@@ -148,15 +148,31 @@ def _fitting(devices: int, wanted: MeshShape, spec: Architecture) -> list[MeshSh
     return sorted(found, key=lambda one: (one.tensor != wanted.tensor, one.fsdp != wanted.fsdp, -one.data))[:3]
 
 
-def device_memory() -> int | None:
-    """Bytes of one device of this process, None where JAX does not know (a CPU)."""
+def make_mesh(text: str, spec: Architecture, *, weight_bytes: int) -> "Mesh | None":
+    """The mesh of `--mesh text` over all devices of all processes; None for one device.
+
+    Args:
+      text: `auto` or sizes.
+      spec: of the model.
+      weight_bytes: as in `default_shape`.
+
+    Raises:
+      ConfigError: as `check_shape`.
+    """
     import jax
 
-    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    devices = jax.device_count()
+    if text == AUTO:
+        memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+        shape = default_shape(devices, weight_bytes=weight_bytes, device_bytes=memory, width=spec.embed_dim)
+    else:
+        shape = parse_mesh(text)
+    check_shape(shape, devices=devices, spec=spec)
+    return build_mesh(shape)
 
 
 def build_mesh(shape: MeshShape) -> "Mesh | None":
-    """The mesh over all devices of all processes, those of a process beside each other; None for one device."""
+    """Neighbours along the last axes are devices of one process, as far as there are enough; None for one device."""
     import jax
     from jax.sharding import AxisType
 
@@ -165,6 +181,11 @@ def build_mesh(shape: MeshShape) -> "Mesh | None":
     if shape.devices == 1:
         return None
     return jax.make_mesh((shape.data, shape.fsdp, shape.tensor), AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def row_parts(mesh: "Mesh | None") -> int:
+    """Into how many equal parts the rows of a batch are divided."""
+    return 1 if mesh is None else mesh.devices.shape[0] * mesh.devices.shape[1]
 
 
 def row_share(mesh: "Mesh | None") -> RowShare:
@@ -181,8 +202,7 @@ def row_share(mesh: "Mesh | None") -> RowShare:
     for (i, j, _), device in np.ndenumerate(mesh.devices):
         parts.setdefault(device.process_index, set()).add(i * mesh.devices.shape[1] + j)
     shares = sorted({frozenset(part) for part in parts.values()}, key=min)
-    total = mesh.devices.shape[0] * mesh.devices.shape[1]
-    if len({len(share) for share in shares}) > 1 or sum(map(len, shares)) != total:
+    if len({len(share) for share in shares}) > 1 or sum(map(len, shares)) != row_parts(mesh):
         raise ConfigError(
             f"--mesh {dict(mesh.shape)} gives the {len(parts)} processes unequal shares of the rows; choose tensor so "
             "that the devices of a process divide it or are divided by it"

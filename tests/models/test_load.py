@@ -16,6 +16,7 @@ from gemma_tool_use.errors import CheckpointError
 from gemma_tool_use.models.gemma3 import tiny
 from gemma_tool_use.models.load import identity, load_base, load_params, read_spec
 from gemma_tool_use.models.resolve import LocalCheckpoint, resolve
+from gemma_tool_use.models.sharding import AXES
 
 SPEC = tiny(num_layers=3, name="gemma3-3x64")
 PARAMS = tiny_params(SPEC)
@@ -226,11 +227,11 @@ def test_the_model_is_laid_out_over_a_mesh_in_the_dtype_asked_for(tmp_path: Path
     import jax
     import jax.numpy as jnp
 
-    mesh = jax.make_mesh((1, 1), ("fsdp", "tp"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    mesh = jax.make_mesh((1, 1, 1), AXES, axis_types=(jax.sharding.AxisType.Auto,) * 3)
     model = load_base(local(write_hf(tmp_path, PARAMS, SPEC)), dtype=jnp.bfloat16, mesh=mesh)
     embedding = model.embedder.input_embedding.get_value()
     assert embedding.dtype == jnp.bfloat16
-    assert embedding.sharding == jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("tp", "fsdp"))
+    assert embedding.sharding == jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("tensor", "fsdp"))
     np.testing.assert_array_equal(np.asarray(embedding, np.float32), PARAMS["embedder.input_embedding"])
 
 
