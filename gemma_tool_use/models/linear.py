@@ -6,11 +6,15 @@ In float32 the adapter is added to the weight first: with some hundred tokens th
 products, and costs one rounding of 6e-8. In bfloat16 the sum would round the adapter away, so the products stay apart.
 """
 
+import functools
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import qwix
+
+from gemma_tool_use.models.quantize import Weight, dense
 
 
 def linear(module: Any, name: str, x: jax.Array, scale: float, *, inputs: int | tuple[int, ...] = 0) -> jax.Array:
@@ -26,36 +30,58 @@ def linear(module: Any, name: str, x: jax.Array, scale: float, *, inputs: int | 
     Returns:
       [tokens, out].
     """
-    weight = getattr(module, name)[...]
+    weight = getattr(module, name).get_value()
     axes = (inputs,) if isinstance(inputs, int) else inputs
-    kernel = jnp.moveaxis(weight, axes, range(len(axes))).reshape(math.prod(weight.shape[i] for i in axes), -1)
     a = getattr(module, f"{name}_lora_a", None)
     if a is None:
-        return x @ kernel
+        return _frozen(axes, x, weight) if isinstance(weight, qwix.QArray) else x @ _kernel(weight, axes, x)
     a, b = a[...], getattr(module, f"{name}_lora_b")[...] * scale
     a, b = a.reshape(-1, a.shape[-1]), b.reshape(b.shape[0], -1)
     if x.dtype == jnp.float32:
-        return _merged(x, kernel, a, b)
-    return x @ kernel + (x @ a) @ b
+        return _merged(axes, x, weight, a, b)
+    return _frozen(axes, x, weight) + (x @ a) @ b
 
 
-@jax.custom_vjp
-def _merged(x: jax.Array, kernel: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+def _kernel(weight: Weight, axes: tuple[int, ...], x: jax.Array) -> jax.Array:
+    """[in, out], of a weight that is contracted along `axes`; packed weights wait for `x`, their other factor."""
+    whole = dense(weight, after=x)
+    return jnp.moveaxis(whole, axes, range(len(axes))).reshape(math.prod(whole.shape[i] for i in axes), -1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _frozen(axes: tuple[int, ...], x: jax.Array, weight: Weight) -> jax.Array:
+    """x @ kernel for a frozen kernel."""
+    return x @ _kernel(weight, axes, x)
+
+
+def _frozen_forward(axes: tuple[int, ...], x: jax.Array, weight: Weight):
+    return _frozen(axes, x, weight), weight
+
+
+def _frozen_backward(axes: tuple[int, ...], weight: Weight, dy: jax.Array):
+    return dy @ _kernel(weight, axes, dy).T, None
+
+
+_frozen.defvjp(_frozen_forward, _frozen_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _merged(axes: tuple[int, ...], x: jax.Array, weight: Weight, a: jax.Array, b: jax.Array) -> jax.Array:
     """x @ (kernel + a @ b) for a frozen kernel."""
-    return x @ (kernel + a @ b)
+    return x @ (_kernel(weight, axes, x) + a @ b)
 
 
-def _forward(x: jax.Array, kernel: jax.Array, a: jax.Array, b: jax.Array):
-    return _merged(x, kernel, a, b), (x, kernel, a, b)
+def _merged_forward(axes: tuple[int, ...], x: jax.Array, weight: Weight, a: jax.Array, b: jax.Array):
+    return _merged(axes, x, weight, a, b), (x, weight, a, b)
 
 
-def _backward(residuals: tuple[jax.Array, ...], dy: jax.Array):
-    x, kernel, a, b = residuals
-    dx = dy @ (kernel + a @ b).T
+def _merged_backward(axes: tuple[int, ...], residuals: tuple[Any, ...], dy: jax.Array):
+    x, weight, a, b = residuals
+    dx = dy @ (_kernel(weight, axes, dy) + a @ b).T
     # Written so that the token axis, the longest, is contracted from the left: XLA's CPU backend is four times as fast.
     da = ((dy @ b.T).T @ x).T
     db = (x @ a).T @ dy
-    return dx, jnp.zeros_like(kernel), da, db
+    return dx, None, da, db
 
 
-_merged.defvjp(_forward, _backward)
+_merged.defvjp(_merged_forward, _merged_backward)

@@ -12,6 +12,7 @@ nf4: the sixteen quantiles of a normal distribution of QLoRA (https://arxiv.org/
 64 along the contracted axis are that paper's.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -70,10 +71,16 @@ def block_axis(name: str) -> int:
     return -1 if name == EMBEDDING else -2
 
 
-def dense(weight: Weight) -> jax.Array:
-    """The values of a weight, plain or quantised, in the dtype that a quantised one has for its scales."""
+def dense(weight: Weight, *, after: jax.Array | None = None) -> jax.Array:
+    """The values of a weight, plain or quantised, in the dtype that a quantised one has for its scales.
+
+    `after`: what the values are multiplied by. A quantised weight is then unpacked for this product: not before the
+    other factor is there, and anew in the backward pass, so that a step holds the values of few weights at a time.
+    """
     if not isinstance(weight, qwix.QArray):
         return weight
+    if after is not None:
+        weight = _wait_for(after, weight)
     # Qwix looks nf4 codes up in a table, one gather for each value; a chain of selects is a third faster on a CPU, and
     # gathers from tiny tables are what TPUs are worst at. The values are the same.
     values = _nf4_values(weight.qvalue) if weight.qtype == "nf4" else weight.qvalue
@@ -101,6 +108,14 @@ def stored_bytes(tree: Any) -> int:
     (`jax.Array.nbytes` counts a byte for each four-bit code.)
     """
     return sum(-(-leaf.size * _bits(leaf.dtype) // 8) for leaf in jax.tree.leaves(tree))
+
+
+def _wait_for(x: jax.Array, weight: qwix.QArray) -> qwix.QArray:
+    if jax.default_backend() != "cpu":
+        return jax.lax.optimization_barrier((weight, x))[0]
+    # XLA's CPU backend drops barriers before it orders the step, and then unpacks every weight first. It has to keep
+    # this sum, because 0 * x is not 0 where x is not finite (and the result is not finite either there).
+    return dataclasses.replace(weight, scale=weight.scale + (0 * x[(0,) * x.ndim]).astype(weight.scale.dtype))
 
 
 def _bits(dtype: Any) -> int:

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from gemma_tool_use.models.linear import linear
+from gemma_tool_use.models.quantize import dense, quantize
 
 
 def random(*shape):
@@ -15,7 +17,8 @@ def random(*shape):
 
 
 def module(weight, a=None, b=None):
-    return SimpleNamespace(w=weight) if a is None else SimpleNamespace(w=weight, w_lora_a=a, w_lora_b=b)
+    adapter = {} if a is None else {"w_lora_a": a, "w_lora_b": b}
+    return SimpleNamespace(w=nnx.Param(weight), **adapter)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,32 @@ def test_bfloat16_keeps_an_adapter_that_would_vanish_in_the_weight():
     a = jnp.asarray([[1e-3], [0], [0], [0]], jnp.bfloat16)  # 1 + 0.001 is 1 in bfloat16
     y = linear(module(jnp.ones((4, 2), jnp.bfloat16), a, jnp.ones((1, 2), jnp.bfloat16)), "w", x, 1.0)
     np.testing.assert_allclose(np.asarray(y, np.float32), 1e-3, rtol=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("adapted", [True, False])
+def test_a_packed_weight_gives_what_its_unpacked_one_gives(dtype, adapted):
+    x, weight = random(7, 64).astype(dtype), quantize(random(64, 10).astype(dtype), "nf4", axis=0)
+    lora = [random(64, 3).astype(dtype), random(3, 10).astype(dtype)] if adapted else [None, None]
+
+    def total(weight, arrays):
+        x, *lora = arrays
+        return jnp.sum(jnp.square(linear(module(weight, *lora), "w", x, 0.5)).astype(jnp.float32))
+
+    of_packed = jax.value_and_grad(lambda arrays: total(weight, arrays))([x, *lora])
+    of_dense = jax.value_and_grad(lambda arrays: total(dense(weight), arrays))([x, *lora])
+    for found, wanted in zip(jax.tree.leaves(of_packed), jax.tree.leaves(of_dense), strict=True):
+        np.testing.assert_allclose(np.float32(found), np.float32(wanted), rtol=1e-5 if dtype == "float32" else 2e-2)
+
+
+def test_unpacked_weights_do_not_wait_in_memory_for_the_backward_pass():
+    layers, width = 6, 512
+    weights = [quantize(random(width, width), "nf4", axis=0) for _ in range(layers)]
+
+    def total(x, weights):
+        for weight in weights:
+            x = linear(module(weight), "w", x, 1.0)
+        return jnp.sum(x)
+
+    memory = jax.jit(jax.grad(total)).lower(random(8, width), weights).compile().memory_analysis()
+    assert memory is not None and memory.temp_size_in_bytes < 3 * width * width * 4
