@@ -140,6 +140,9 @@ class TrainConfig:
     cache_dir: str | None = None
     """Where tokenised rows are kept for the next start; none for the folder tokens of GEMMA_TOOL_USE_CACHE, or of
     ~/.cache/gemma-tool-use."""
+    compilation_cache: bool = True
+    """Keep compiled programs in the folder compiled of GEMMA_TOOL_USE_CACHE, or of ~/.cache/gemma-tool-use, so that
+    the next start need not compile them; --no-compilation-cache turns it off."""
     compare_requests: int = 0
     """Held-out synthetic requests answered before and after training; 0 skips the comparison."""
 
@@ -272,6 +275,7 @@ RESUME_MAY_CHANGE = frozenset(
         "report_to",
         "workers",
         "cache_dir",
+        "compilation_cache",
         "mesh",
         "coordinator",
         "num_processes",

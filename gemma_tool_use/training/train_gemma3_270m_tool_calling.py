@@ -54,11 +54,14 @@ def _train(config: TrainConfig, settings: Settings, folder: "RunFolder") -> int:
 
     from gemma_tool_use.models.adapter import save_adapter
     from gemma_tool_use.models.resolve import resolve
+    from gemma_tool_use.training.compilation_cache import keep_compiled
     from gemma_tool_use.training.fit import fit, prepare
     from gemma_tool_use.training.progress import StopRequest
     from gemma_tool_use.training.report import Record, print_start, print_summary
 
     console = Console()
+    if config.compilation_cache:
+        keep_compiled(settings.cache_dir / "compiled")
     token = settings.hf_token.reveal() if settings.hf_token else None
     tokens = Path(config.cache_dir).expanduser().absolute() if config.cache_dir else settings.cache_dir / "tokens"
     prepared = prepare(config, resolve(config.model, cache_dir=settings.cache_dir, token=token), cache=tokens)
