@@ -13,6 +13,7 @@ nf4: the sixteen quantiles of a normal distribution of QLoRA (https://arxiv.org/
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
@@ -45,23 +46,27 @@ def quantize(array: jax.Array, kind: Quantization, *, axis: int) -> qwix.QArray:
     A sharded array gives codes and scales that lie as it does; a mesh axis that does not divide the blocks leaves the
     scales whole.
     """
-    axis %= array.ndim
-    block = math.gcd(array.shape[axis], BLOCK)
+    sharding = array.sharding if isinstance(array.sharding, NamedSharding) else None
+    return _quantizer(kind, axis % array.ndim, array.shape, array.dtype, sharding)(array)
 
+
+@functools.cache  # one compilation for all layers of a model
+def _quantizer(
+    kind: Quantization, axis: int, shape: tuple[int, ...], dtype: Any, sharding: NamedSharding | None
+) -> Callable[[jax.Array], qwix.QArray]:
     def build(array: jax.Array) -> qwix.QArray:
         return qwix.quantize(
             array.astype(jnp.float32),
             _QTYPES[kind],
-            channelwise_axes=tuple(i for i in range(array.ndim) if i != axis),
-            tiled_axes={axis: block},
+            channelwise_axes=tuple(i for i in range(len(shape)) if i != axis),
+            tiled_axes={axis: math.gcd(shape[axis], BLOCK)},
             scale_dtype=dtype,
         )
 
-    dtype = array.dtype
-    sharding, places = array.sharding, None
-    if isinstance(sharding, NamedSharding):
-        places = jax.tree.map(lambda part: _place(sharding, part.shape), jax.eval_shape(build, array))
-    return jax.jit(build, out_shardings=places)(array)
+    if sharding is None:
+        return jax.jit(build)
+    parts = jax.eval_shape(build, jax.ShapeDtypeStruct(shape, dtype))
+    return jax.jit(build, out_shardings=jax.tree.map(lambda part: _place(sharding, part.shape), parts))
 
 
 def block_axis(name: str) -> int:
