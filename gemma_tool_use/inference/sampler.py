@@ -1,4 +1,4 @@
-"""Batched sampling from a Tunix Gemma 3 with a KV cache, greedy or with a temperature.
+"""Batched sampling from a model of any family with a KV cache, greedy or with a temperature.
 
     Sampler(model).generate([[2, 105, 2364], [2, 105]], stop_ids=[1, 106], pad_id=0)
     # [[4521, 236888], [818]]      new tokens of each prompt, without the stop token
@@ -18,6 +18,8 @@ import numpy as np
 from flax import nnx
 
 from gemma_tool_use.errors import ConfigError, DataError
+from gemma_tool_use.models.cached import cached_states, empty_cache
+from gemma_tool_use.models.decoder import logits_of
 from gemma_tool_use.models.lora import cast_lora
 from gemma_tool_use.models.quantize import dense_tree
 
@@ -113,19 +115,15 @@ def _decode_batch(
     """int32 [batch, max_new_tokens]; after a row's stop token its entries repeat that token."""
     states = dense_tree(states)  # packed base weights are unpacked once for a reply, not once for a token
     batch, width = tokens.shape
-    slots = jnp.arange(width + max_new_tokens)
     first = width - lengths  # slot of each row's first real token
 
     def step(cache: Any, tokens: jax.Array, at: jax.Array) -> tuple[jax.Array, Any]:
         """Runs tokens [batch, n] at slots at..at+n-1; returns the last position's logits and the new cache."""
         model: Any = nnx.merge(graphdef, *states)
         query = at + jnp.arange(tokens.shape[1])
-        mask = (slots[None, None] >= first[:, None, None]) & (slots[None, None] <= query[None, :, None])
         positions = jnp.maximum(query[None] - first[:, None], 0)
-        _, cache = model(tokens, positions, cache, mask, output_hidden_states=True)
-        sown: Any = nnx.pop(model, nnx.Intermediate)["all_hidden_states"]
-        hidden = sown.get_value()[0]
-        return model.embedder.decode(hidden[:, -1]).astype(jnp.float32), cache
+        hidden, cache = cached_states(model, tokens, positions, cache, at=at, first=first)
+        return logits_of(model, hidden[:, -1]), cache
 
     def choose(logits: jax.Array, index: jax.Array) -> jax.Array:
         if temperature == 0:
@@ -144,25 +142,11 @@ def _decode_batch(
     def unfinished(carry: Any) -> jax.Array:
         return (carry[0] < max_new_tokens) & ~jnp.all(carry[3])
 
-    cache = _empty_cache(nnx.merge(graphdef, *states), batch, width + max_new_tokens)
+    cache = empty_cache(nnx.merge(graphdef, *states), rows=batch, slots=width + max_new_tokens)
     logits, cache = step(cache, tokens, jnp.zeros((), jnp.int32))
     token = choose(logits, jnp.zeros((), jnp.int32))
     output = jnp.broadcast_to(stop_ids[0], (batch, max_new_tokens)).at[:, 0].set(token)
     return jax.lax.while_loop(unfinished, body, (jnp.ones((), jnp.int32), token, cache, is_stop(token), output))[4]
-
-
-def _empty_cache(model: Any, batch: int, slots: int) -> dict[str, dict[str, jax.Array]]:
-    """Tunix's cache: per layer k and v [batch, slots, kv heads, head dim], and the next slot `end_index` [batch]."""
-    config, dtype = model.config, model.embedder.input_embedding.dtype
-    shape = (batch, slots, config.num_kv_heads, config.head_dim)
-    return {
-        f"layer_{i}": {
-            "k": jnp.zeros(shape, dtype),
-            "v": jnp.zeros(shape, dtype),
-            "end_index": jnp.zeros((batch,), jnp.int32),
-        }
-        for i in range(config.num_layers)
-    }
 
 
 def _left_pad(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[jax.Array, jax.Array]:

@@ -14,7 +14,13 @@ _QUERY_BLOCK = 256
 
 
 def attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, segment_ids: jax.Array, *, window: int | None = None
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    segment_ids: jax.Array,
+    *,
+    window: int | None = None,
+    softcap: float | None = None,
 ) -> jax.Array:
     """Softmax attention with one mask: causal, within the segment, and at most `window` tokens back.
 
@@ -24,6 +30,7 @@ def attention(
       v: as `k`.
       segment_ids: int32 [rows, length].
       window: how many tokens one sees, itself included; None for all.
+      softcap: c, where scores become c * tanh(score / c); None for none.
 
     Returns:
       [rows, length, heads, head size]. Padding attends to padding; nothing reads it.
@@ -34,7 +41,7 @@ def attention(
         stop = min(start + _QUERY_BLOCK, length)
         first = 0 if window is None else max(0, start - window + 1)
         mask = _mask(segment_ids, slice(start, stop), slice(first, stop), window)
-        blocks.append(_attend(q[:, start:stop], k[:, first:stop], v[:, first:stop], mask))
+        blocks.append(masked_attention(q[:, start:stop], k[:, first:stop], v[:, first:stop], mask, softcap=softcap))
     return jnp.concatenate(blocks, axis=1)
 
 
@@ -45,12 +52,16 @@ def _mask(segment_ids: jax.Array, queries: slice, keys: slice, window: int | Non
     return near & (segment_ids[:, queries, None] == segment_ids[:, None, keys])
 
 
-def _attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-    """One block of queries [rows, queries, heads, head size] against its keys."""
+def masked_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, *, softcap: float | None = None
+) -> jax.Array:
+    """Queries [rows, queries, heads, head size] against keys where `mask`, bool [rows, queries, keys], says so."""
     rows, queries, heads, size = q.shape
     groups = k.shape[2]
     q = q.reshape(rows, queries, groups, heads // groups, size)
     logits = jnp.einsum("bqgnh,bkgh->bgqnk", q, k, preferred_element_type=jnp.float32)
+    if softcap is not None:
+        logits = softcap * jnp.tanh(logits / softcap)
     logits = jnp.where(mask[:, None, :, None], logits, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
     return jnp.einsum("bgqnk,bkgh->bqgnh", weights, v).reshape(rows, queries, heads, size)

@@ -1,22 +1,31 @@
-"""The forward pass of training: final hidden states of packed rows, read from the parameters of a Tunix module.
+"""The forward pass over the parameters of a Tunix module: final hidden states of packed rows, for every family.
 
     hidden = hidden_states(model, tokens, positions, segment_ids)      # [rows, length, width]
+    hidden = run_layers(model, tokens, positions, attend)              # the same with an attention of the caller's
 
 Same parameters and numbers as the module's own forward pass (a test holds them together), but it knows segments, has
 every product over one axis of tokens, and computes no logits. Tunix's module holds the names, the sharding and the LoRA
-arrays that Qwix attached.
+arrays that Qwix attached; what is computed comes from its `spec`, which also has what Tunix's modules fix or lack: the
+rotary base of Qwen3 and Llama, Llama 3.1's frequency bands, Mistral's window.
 """
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from tunix.models.gemma3.model import AttentionType
+import numpy as np
 
 from gemma_tool_use.models.attention import attention
 from gemma_tool_use.models.linear import linear
+from gemma_tool_use.models.quantize import dense, dense_rows
+from gemma_tool_use.models.spec import Llama3Rope, ModelSpec
 
-_EPSILON = 1e-6  # of every RMS norm, as in Tunix
+Attend: TypeAlias = Callable[[int, jax.Array, jax.Array, jax.Array], jax.Array]
+"""(layer, q, k, v) to [rows, length, heads, head size]; q is scaled, k and v have the key/value heads."""
+
+_Rope: TypeAlias = tuple[jax.Array, jax.Array]
 
 
 def hidden_states(model: Any, tokens: jax.Array, positions: jax.Array, segment_ids: jax.Array) -> jax.Array:
@@ -25,69 +34,120 @@ def hidden_states(model: Any, tokens: jax.Array, positions: jax.Array, segment_i
     A token attends to itself and the earlier tokens of its own segment.
 
     Args:
-      model: a Tunix Gemma 3 with or without LoRA.
+      model: a Tunix module with its `spec` (`models.families`), with or without LoRA.
       tokens: int32 [rows, length].
       positions: int32 [rows, length], restarting at 0 with each segment.
       segment_ids: int32 [rows, length]; 0 is padding.
     """
-    config = model.config
-    x = model.embedder.input_embedding[...][tokens.reshape(-1)]
-    x *= jnp.sqrt(config.embed_dim).astype(x.dtype)
-    rope = {
-        AttentionType.LOCAL_SLIDING: _rope_angles(
-            positions, config.head_dim, config.local_base_frequency, config.local_scale_factor
-        ),
-        AttentionType.GLOBAL: _rope_angles(
-            positions, config.head_dim, config.global_base_frequency, config.global_scale_factor
-        ),
+    spec: ModelSpec = model.spec
+
+    def attend(layer: int, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        window = spec.sliding_window if spec.is_local(layer) else None
+        return attention(q, k, v, segment_ids, window=window, softcap=spec.attention_softcap)
+
+    return run_layers(model, tokens, positions, attend)
+
+
+def run_layers(model: Any, tokens: jax.Array, positions: jax.Array, attend: Attend) -> jax.Array:
+    """Final hidden states [rows, length, width], after the last norm; `attend` is called once for each layer.
+
+    Args:
+      model, tokens, positions: as `hidden_states`.
+      attend: says which keys a query sees.
+    """
+    spec: ModelSpec = model.spec
+    x = dense_rows(model.embedder.input_embedding.get_value(), tokens.reshape(-1))
+    if spec.family.scales_embedding:
+        x *= jnp.sqrt(spec.embed_dim).astype(x.dtype)
+    ropes = {
+        local: _rope_angles(positions, spec, local) for local in {spec.is_local(i) for i in range(spec.num_layers)}
     }
     scale = getattr(model, "lora_scale", 0.0)
-    for layer in model.layers:
-        x = _layer(layer, x, rope[layer.attn.attn_type], segment_ids, scale)
-    return rms_norm(x, model.final_norm).reshape(*tokens.shape, -1)
+    for i, layer in enumerate(model.layers):
+        x = _layer(layer, spec, x, ropes[spec.is_local(i)], functools.partial(attend, i), scale)
+    return _rms_norm(x, model.final_norm, spec).reshape(*tokens.shape, -1)
 
 
-def _layer(layer: Any, x: jax.Array, rope: tuple[jax.Array, jax.Array], segment_ids: jax.Array, scale: float):
+def output_table(model: Any) -> Any:
+    """[vocabulary, width], possibly packed: logits are products of hidden states with it, before `final_softcap`."""
+    if model.spec.tied:
+        return model.embedder.input_embedding.get_value()
+    return model.lm_head.w.get_value().T
+
+
+def logits_of(model: Any, hidden: jax.Array) -> jax.Array:
+    """float32 logits [..., vocabulary] of final hidden states [..., width]."""
+    cap, table = model.spec.final_softcap, dense(output_table(model))
+    logits = jnp.einsum("...d,vd->...v", hidden, table, preferred_element_type=jnp.float32)
+    return logits if cap is None else cap * jnp.tanh(logits / cap)
+
+
+def _layer(layer: Any, spec: ModelSpec, x: jax.Array, rope: _Rope, attend: Callable[..., jax.Array], scale: float):
     """x: [tokens, width]."""
-    attended = _attention(layer.attn, rms_norm(x, layer.pre_attention_norm), rope, segment_ids, scale)
-    x = x + rms_norm(attended, layer.post_attention_norm)
-    mlp, h = layer.mlp, rms_norm(x, layer.pre_ffw_norm)
+    before, after, before_mlp, after_mlp = (getattr(layer, name) if name else None for name in spec.family.layer_norms)
+    attended = _attention(layer.attn, spec, _rms_norm(x, before, spec), rope, attend, scale)
+    x = x + (_rms_norm(attended, after, spec) if after is not None else attended)
+    mlp, h = layer.mlp, _rms_norm(x, before_mlp, spec)
     gate = linear(mlp.gate_proj, "kernel", h, scale)
     up = linear(mlp.up_proj, "kernel", h, scale)
-    down = linear(mlp.down_proj, "kernel", jax.nn.gelu(gate) * up, scale)
-    return x + rms_norm(down, layer.post_ffw_norm)
+    activation = jax.nn.gelu if spec.family.activation == "gelu" else jax.nn.silu
+    down = linear(mlp.down_proj, "kernel", activation(gate) * up, scale)
+    return x + (_rms_norm(down, after_mlp, spec) if after_mlp is not None else down)
 
 
-def _attention(attn: Any, x: jax.Array, rope: tuple[jax.Array, jax.Array], segment_ids: jax.Array, scale: float):
+def _attention(attn: Any, spec: ModelSpec, x: jax.Array, rope: _Rope, attend: Callable[..., jax.Array], scale: float):
     """x: [tokens, width]."""
-    rows, length = segment_ids.shape
-    heads, kv_heads, size = attn.num_heads, attn.num_kv_heads, attn.head_dim
-    q = linear(attn.q_einsum, "w", x, scale, inputs=1).reshape(rows, length, heads, size)
-    k, v = jnp.split(
-        linear(attn.kv_einsum, "w", x, scale, inputs=2).reshape(rows, length, 2 * kv_heads, size), 2, axis=2
+    rows, length = rope[0].shape[:2]
+    q, k, v = (
+        y.reshape(rows, length, -1, spec.head_dim)
+        for y in (_fused_projections if spec.family.fused else _projections)(attn, spec, x, scale)
     )
-    q = _rotate(rms_norm(q, attn._query_norm), rope) * attn.query_pre_attn_scalar
-    k = _rotate(rms_norm(k, attn._key_norm), rope)
-    window = attn.sliding_window_size if attn.attn_type == AttentionType.LOCAL_SLIDING else None
-    out = attention(q, k, v, segment_ids, window=window)
-    return linear(attn.attn_vec_einsum, "w", out.reshape(rows * length, heads * size), scale, inputs=(0, 1))
+    if spec.family.head_norms is not None:
+        query_norm, key_norm = (getattr(attn, name) for name in spec.family.head_norms)
+        q, k = _rms_norm(q, query_norm, spec), _rms_norm(k, key_norm, spec)
+    out = attend(_rotate(q, rope) * spec.query_scalar**-0.5, _rotate(k, rope), v)
+    output = attn.attn_vec_einsum if spec.family.fused else attn.o_proj
+    return linear(output, "w", out.reshape(rows * length, -1), scale, inputs=(0, 1))
 
 
-def rms_norm(x: jax.Array, norm: Any) -> jax.Array:
+def _fused_projections(attn: Any, spec: ModelSpec, x: jax.Array, scale: float) -> list[jax.Array]:
+    """q, k, v of Gemma's weights [heads, width, size] and [2, kv heads, width, size]."""
+    q = linear(attn.q_einsum, "w", x, scale, inputs=1)
+    return [q, *jnp.split(linear(attn.kv_einsum, "w", x, scale, inputs=2), 2, axis=1)]
+
+
+def _projections(attn: Any, spec: ModelSpec, x: jax.Array, scale: float) -> list[jax.Array]:
+    """q, k, v of weights [width, heads, size]."""
+    return [linear(module, "w", x, scale) for module in (attn.q_proj, attn.k_proj, attn.v_proj)]
+
+
+def _rms_norm(x: jax.Array, norm: Any, spec: ModelSpec) -> jax.Array:
     """Over the last axis, in float32."""
     wide = x.astype(jnp.float32)
-    normed = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + _EPSILON)
-    return (normed * (1 + norm.scale[...].astype(jnp.float32))).astype(x.dtype)
+    normed = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + spec.norm_eps)
+    scale = getattr(norm, spec.family.norm)[...].astype(jnp.float32)
+    return (normed * (spec.family.norm_offset + scale)).astype(x.dtype)
 
 
-def _rope_angles(positions: jax.Array, size: int, base: int, scale: float) -> tuple[jax.Array, jax.Array]:
+def _rope_angles(positions: jax.Array, spec: ModelSpec, local: bool) -> _Rope:
     """Cosine and sine, each float32 [rows, length, 1, size / 2] (rotary embedding, https://arxiv.org/abs/2104.09864)."""
-    timescale = base ** (2 * jnp.arange(size // 2) / size)
-    angles = positions[:, :, None, None] / timescale / scale
+    base = spec.local_rope_base if local else spec.global_rope_base
+    timescale = base ** (2 * jnp.arange(spec.head_dim // 2) / spec.head_dim)
+    if spec.llama3_rope is not None:
+        timescale *= _stretch(spec.llama3_rope, base, spec.head_dim)
+    angles = positions[:, :, None, None] / timescale / (1.0 if local else spec.global_rope_factor)
     return jnp.cos(angles), jnp.sin(angles)
 
 
-def _rotate(x: jax.Array, rope: tuple[jax.Array, jax.Array]) -> jax.Array:
+def _stretch(bands: Llama3Rope, base: float, size: int) -> np.ndarray:
+    """By how much each of the size / 2 wavelengths grows (`Llama3Rope`)."""
+    wavelength = 2 * np.pi * base ** (2 * np.arange(size // 2) / size)
+    low, high = bands.low_frequency_factor, bands.high_frequency_factor
+    kept = np.clip((bands.original_length / wavelength - low) / (high - low), 0, 1)
+    return 1 / (kept + (1 - kept) / bands.factor)
+
+
+def _rotate(x: jax.Array, rope: _Rope) -> jax.Array:
     """Rotates the pairs (i, i + size / 2) of [rows, length, heads, size]."""
     cos, sin = rope
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)

@@ -58,7 +58,7 @@ def table(spec: ModelSpec) -> tuple[Row, ...]:
         return _GEMMA3
     if spec.family.name == "gemma2":
         return _GEMMA2
-    rows = _QWEN3 if spec.family.qk_norm else _LLAMA
+    rows = _QWEN3 if spec.family.head_norms else _LLAMA
     return rows if spec.tied else (*rows, _HEAD)
 
 

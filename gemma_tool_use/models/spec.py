@@ -26,8 +26,10 @@ class Family:
       name: the family.
       title: its name for messages.
       norm_offset: norms multiply by `norm_offset + scale`; Gemma stores the distance from 1.
-      post_norms: attention and MLP are normalised once more before they are added to the stream.
-      qk_norm: queries and keys are normalised per head before the rotary embedding.
+      layer_norms: the Tunix module's norms before and after the attention, before and after the MLP. The ones after,
+        where there are some, come before the addition to the stream.
+      head_norms: the norms of queries and keys before the rotary embedding; None where there are none.
+      fused: the Tunix module keeps keys with values (`q_einsum`, `kv_einsum`, `attn_vec_einsum`), else all apart.
       scales_embedding: the embedding is multiplied by sqrt(width).
       activation: of the gated MLP; "gelu" is the tanh approximation.
       norm: last part of a norm's name in the Tunix module, "scale" or "w".
@@ -37,8 +39,9 @@ class Family:
     name: FamilyName
     title: str
     norm_offset: Literal[0, 1]
-    post_norms: bool
-    qk_norm: bool
+    layer_norms: tuple[str, str | None, str, str | None]
+    head_norms: tuple[str, str] | None
+    fused: bool
     scales_embedding: bool
     activation: Literal["gelu", "silu"]
     norm: Literal["scale", "w"]
@@ -111,7 +114,7 @@ class ModelSpec:
         if self.num_kv_heads > 0 and self.num_heads % self.num_kv_heads:
             problems.append(f"num_heads is {self.num_heads} with num_kv_heads {self.num_kv_heads}, expected a multiple")
         # Tunix's Gemma modules keep queries, keys and values in one array when their numbers are equal.
-        if self.num_heads == self.num_kv_heads and self.family.name.startswith("gemma"):
+        if self.num_heads == self.num_kv_heads and self.family.fused:
             problems.append(
                 f"num_heads is {self.num_heads} with num_kv_heads {self.num_kv_heads}, expected a larger multiple"
             )
@@ -157,7 +160,8 @@ class ModelSpec:
     def num_params(self) -> int:
         """Number of values in a checkpoint of this architecture; a tied embedding is counted once."""
         attention = self.embed_dim * self.head_dim * 2 * (self.num_heads + self.num_kv_heads)
-        norms = (4 if self.family.post_norms else 2) * self.embed_dim + 2 * self.head_dim * self.family.qk_norm
+        of_layer = sum(name is not None for name in self.family.layer_norms)
+        norms = of_layer * self.embed_dim + len(self.family.head_norms or ()) * self.head_dim
         layer = attention + 3 * self.embed_dim * self.hidden_dim + norms
         tables = 1 if self.tied else 2
         return tables * self.vocab_size * self.embed_dim + self.num_layers * layer + self.embed_dim

@@ -1,0 +1,121 @@
+"""Every family: our forward pass equals Tunix's where Tunix has the arithmetic, packed, cached and at once."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from tiny_families import TINY, tiny_family_base
+from tiny_model import random_lora
+
+from gemma_tool_use.models.cached import cached_states, empty_cache
+from gemma_tool_use.models.decoder import hidden_states, logits_of
+from gemma_tool_use.models.lora import attach_lora
+from gemma_tool_use.models.lora_spec import LoraSpec
+
+# What Tunix's modules compute otherwise or not at all; the comparison is then with the spec changed to what they do.
+AS_TUNIX = {
+    "gemma2": {"query_scalar": 16},
+    "llama3": {"global_rope_base": 1_000_000, "llama3_rope": None},
+    "mistral": {"local_rope_base": 1_000_000, "global_rope_base": 1_000_000, "sliding_window": 10_000},
+}
+LENGTH = 40  # beyond the window of 24
+
+
+# Gemma 3 as in 270M is in test_decoder.py.
+@pytest.fixture(scope="module", params=["gemma3_4b", "gemma2", "qwen3", "llama3", "mistral"])
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(family, tmp_path_factory):
+    base = tiny_family_base(tmp_path_factory.mktemp("families") / family, family)
+    adapted = attach_lora(base, LoraSpec(rank=4, alpha=6.0, modules=base.spec.family.lora_modules), seed=0)
+    random_lora(adapted)
+    return adapted
+
+
+def random_tokens(rows, length):
+    return jnp.asarray(np.random.default_rng(length).integers(3, 500, (rows, length)), jnp.int32)
+
+
+@nnx.jit
+def ours(model, tokens):
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    return logits_of(model, hidden_states(model, tokens, positions, jnp.ones_like(tokens)))
+
+
+@nnx.jit
+def tunix(model, tokens):
+    rows, length = tokens.shape
+    positions = jnp.broadcast_to(jnp.arange(length), (rows, length))
+    mask = jnp.broadcast_to(jnp.tril(jnp.ones((length, length), bool)), (rows, length, length))
+    return model(tokens, positions, None, mask)[0]
+
+
+def logits_and_lora_gradient(function, model, tokens):
+    """The logits, and the gradient of a weighted sum of them with respect to every LoRA array."""
+    graphdef, lora, base = nnx.split(model, nnx.LoRAParam, ...)
+    weights = jnp.asarray(np.random.default_rng(0).normal(size=(*tokens.shape, 512)), jnp.float32)
+
+    def scalar(lora):
+        logits = function(nnx.merge(graphdef, lora, base), tokens)
+        return jnp.sum(logits * weights), logits
+
+    gradient, logits = jax.jit(jax.grad(scalar, has_aux=True))(lora)
+    return {"logits": logits} | {path: leaf.get_value() for path, leaf in gradient.flat_state()}
+
+
+def test_logits_and_gradients_equal_those_of_the_tunix_module(model, family):
+    spec = model.spec
+    tokens = random_tokens(2, LENGTH)
+    expected = logits_and_lora_gradient(tunix, model, tokens)
+    try:
+        model.spec = dataclasses.replace(spec, **AS_TUNIX.get(family, {}))
+        found = logits_and_lora_gradient(ours, model, tokens)
+    finally:
+        model.spec = spec
+    assert set(found) == set(expected)
+    for name, array in found.items():
+        assert np.linalg.norm(array - expected[name]) <= 2e-5 * np.linalg.norm(expected[name]), name
+
+
+def test_what_tunix_lacks_changes_the_result(model, family):
+    if family not in AS_TUNIX:
+        pytest.skip("Tunix's module computes what the architecture states")
+    tokens = random_tokens(1, LENGTH)
+    assert not np.allclose(ours(model, tokens), tunix(model, tokens), atol=1e-3)
+
+
+def test_a_packed_row_gives_each_segment_the_states_it_has_alone(model):
+    lengths = [30, 5]
+    pieces = [random_tokens(1, n) for n in lengths]
+    positions = jnp.concatenate([jnp.arange(n) for n in lengths])[None]
+    segment_ids = jnp.repeat(jnp.array([1, 2]), jnp.array(lengths))[None]
+    states = nnx.jit(hidden_states)
+    together = states(model, jnp.concatenate(pieces, axis=1), positions, segment_ids)
+    alone = states(model, pieces[1], positions[:, 30:], jnp.ones((1, 5), jnp.int32))
+    np.testing.assert_allclose(together[:, 30:], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_cache_gives_left_padded_rows_the_states_they_have_at_once(model):
+    tokens, steps = random_tokens(2, LENGTH), 3
+    first = jnp.array([0, 7])  # the second row is 7 tokens shorter
+    prompt = LENGTH - steps
+    run = nnx.jit(lambda model, *args, **kwargs: cached_states(model, *args, **kwargs))
+    cache = empty_cache(model, rows=2, slots=LENGTH + 5)
+    positions = jnp.maximum(jnp.arange(LENGTH)[None] - first[:, None], 0)
+    hidden, cache = run(model, tokens[:, :prompt], positions[:, :prompt], cache, at=0, first=first)
+    found = [hidden[:, -1]]
+    for at in range(prompt, LENGTH):
+        hidden, cache = run(model, tokens[:, at : at + 1], positions[:, at : at + 1], cache, at=at, first=first)
+        found.append(hidden[:, -1])
+    for row, start in enumerate(first.tolist()):
+        alone = tokens[row : row + 1, start:]
+        expected = nnx.jit(hidden_states)(model, alone, jnp.arange(alone.shape[1])[None], jnp.ones_like(alone))
+        np.testing.assert_allclose(
+            jnp.stack([states[row] for states in found]), expected[0, -steps - 1 :], rtol=1e-4, atol=2e-5
+        )
