@@ -67,13 +67,14 @@ def skip_bad_steps(
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Any) -> GuardState:
-        zero = jnp.zeros((), jnp.int32)
+        # Each an array of its own: the step gives its state away, and no buffer can be given away twice.
+        report_0, report_1, report_2, taken, stage = (jnp.zeros((), jnp.int32) for _ in range(5))
         return GuardState(
             inner_state=inner.init(params),
-            report=GuardReport(zero, zero, zero),
+            report=GuardReport(report_0, report_1, report_2),
             losses=jnp.zeros(window, jnp.float32),
-            taken=zero,
-            stage=zero,
+            taken=taken,
+            stage=stage,
         )
 
     def update(
