@@ -5,88 +5,125 @@ are computed for the trained positions alone, `CHUNK` of them at a time, and the
 in the same sweep, as softmax(logits) @ table - table[target]: no one-hot, never [batch, length, vocabulary].
 """
 
-from typing import Any
+import functools
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
 from gemma_tool_use.models.decoder import hidden_states
+from gemma_tool_use.models.quantize import Weight, dense, dense_block, dense_rows
 
 # Positions per sweep: 96 x 262,144 float32 logits are 100 MB.
 CHUNK = 96
 # The gradient contracts over the vocabulary. As one product of 262,144 terms XLA's CPU backend reaches 120 GFLOP/s on
-# two cores, in blocks of 4,096 it reaches 200; elsewhere one product is best.
-_CPU_BLOCK = 4096
+# two cores, in blocks of 4,096 it reaches 200; elsewhere one product is best, except that a packed table would be
+# unpacked whole for it.
+BLOCK = 4096
+_SMALLEST_BLOCK = 256
 
 
-@jax.custom_vjp
-def cross_entropy_sum(hidden: jax.Array, table: jax.Array, targets: jax.Array, mask: jax.Array) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def cross_entropy_sum(
+    hidden: jax.Array, table: Weight, targets: jax.Array, mask: jax.Array, table_trains: bool = False
+) -> jax.Array:
     """Sum of the negative log-likelihoods of the masked targets.
 
-    The number of sweeps follows the number of masked positions at run time, so any mask costs one compilation. The
-    embedding table is taken as frozen: its gradient is zero.
+    The number of sweeps follows the number of masked positions at run time, so any mask costs one compilation.
 
     Args:
       hidden: [positions, width] final hidden states.
-      table: [vocabulary, width] embedding, tied to the output projection.
+      table: [vocabulary, width] embedding, tied to the output projection; a packed one is unpacked in blocks.
       targets: int32 [positions].
       mask: bool [positions], True where the target contributes.
+      table_trains: gives the table its gradient; else that is taken as zero.
 
     Returns:
       float32 scalar, in nats.
     """
-    return _sweep(hidden, table, targets, mask)[0]
+    return _sweep(hidden, table, targets, mask, False)[0]
 
 
-def _sweep(hidden: jax.Array, table: jax.Array, targets: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(sum of losses, its gradient with respect to `hidden`)."""
+_Sums: TypeAlias = tuple[jax.Array, jax.Array, jax.Array | None]
+
+
+def _sweep(hidden: jax.Array, table: Weight, targets: jax.Array, mask: jax.Array, table_trains: bool) -> _Sums:
+    """(sum of losses, its gradient with respect to `hidden`, and that with respect to `table` if it trains)."""
     positions = hidden.shape[0]
     order = jnp.argsort(~mask, stable=True)  # masked positions first
     padding = (0, -positions % CHUNK)
     weight = jnp.pad(mask[order], padding).astype(jnp.float32)
     order = jnp.pad(order, padding)
 
-    def body(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        total, gradient = carry
+    def body(i: jax.Array, carry: _Sums) -> _Sums:
+        total, gradient, of_table = carry
         index = jax.lax.dynamic_slice_in_dim(order, i * CHUNK, CHUNK)
         active = jax.lax.dynamic_slice_in_dim(weight, i * CHUNK, CHUNK)
-        target = targets[index]
-        logits = jnp.einsum("pd,vd->pv", hidden[index], table, preferred_element_type=jnp.float32)
+        target, states = targets[index], hidden[index]
+        logits = _logits(states, table)
         log_normalizer = jax.nn.logsumexp(logits, axis=-1)
         target_logit = jnp.take_along_axis(logits, target[:, None], axis=-1)[:, 0]
         probabilities = (jnp.exp(logits - log_normalizer[:, None]) * active[:, None]).astype(table.dtype)
         step = _expected_embedding(probabilities, table)
-        step -= table[target].astype(jnp.float32) * active[:, None]
-        return total + jnp.sum((log_normalizer - target_logit) * active), gradient.at[index].add(step)
+        step -= dense_rows(table, target).astype(jnp.float32) * active[:, None]
+        if of_table is not None:
+            of_table += jnp.einsum("pv,pd->vd", probabilities, states, preferred_element_type=jnp.float32)
+            of_table = of_table.at[target].add(-states.astype(jnp.float32) * active[:, None])
+        return total + jnp.sum((log_normalizer - target_logit) * active), gradient.at[index].add(step), of_table
 
     sweeps = (jnp.sum(mask) + CHUNK - 1) // CHUNK
-    zero = jnp.zeros((), jnp.float32), jnp.zeros(hidden.shape, jnp.float32)
-    return jax.lax.fori_loop(0, sweeps, body, zero)
+    start = (
+        jnp.zeros((), jnp.float32),
+        jnp.zeros(hidden.shape, jnp.float32),
+        jnp.zeros(table.shape, jnp.float32) if table_trains else None,
+    )
+    return jax.lax.fori_loop(0, sweeps, body, start)
 
 
-def _expected_embedding(probabilities: jax.Array, table: jax.Array) -> jax.Array:
+def _logits(states: jax.Array, table: Weight) -> jax.Array:
+    """[positions, width] @ [width, vocabulary] in float32."""
+    vocabulary, size = table.shape[0], _block_size(table.shape[0])
+    if isinstance(table, jax.Array) or size == vocabulary:
+        return jnp.einsum("pd,vd->pv", states, dense(table), preferred_element_type=jnp.float32)
+
+    def fill_block(i: jax.Array, logits: jax.Array) -> jax.Array:
+        rows = dense_block(table, i * size, size)
+        block = jnp.einsum("pd,vd->pv", states, rows, preferred_element_type=jnp.float32)
+        return jax.lax.dynamic_update_slice_in_dim(logits, block, i * size, axis=1)
+
+    return jax.lax.fori_loop(0, vocabulary // size, fill_block, jnp.zeros((states.shape[0], vocabulary), jnp.float32))
+
+
+def _expected_embedding(probabilities: jax.Array, table: Weight) -> jax.Array:
     """[positions, vocabulary] @ [vocabulary, width] in float32."""
-    vocabulary, width = table.shape
-    if jax.default_backend() != "cpu" or vocabulary % _CPU_BLOCK:
-        return jnp.einsum("pv,vd->pd", probabilities, table, preferred_element_type=jnp.float32)
+    (vocabulary, width), size = table.shape, _block_size(table.shape[0])
+    if size == vocabulary or (isinstance(table, jax.Array) and jax.default_backend() != "cpu"):
+        return jnp.einsum("pv,vd->pd", probabilities, dense(table), preferred_element_type=jnp.float32)
 
     def add_block(i: jax.Array, total: jax.Array) -> jax.Array:
-        weights = jax.lax.dynamic_slice_in_dim(probabilities, i * _CPU_BLOCK, _CPU_BLOCK, axis=1)
-        rows = jax.lax.dynamic_slice_in_dim(table, i * _CPU_BLOCK, _CPU_BLOCK)
+        weights = jax.lax.dynamic_slice_in_dim(probabilities, i * size, size, axis=1)
+        rows = dense_block(table, i * size, size)
         return total + jnp.einsum("pv,vd->pd", weights, rows, preferred_element_type=jnp.float32)
 
     zero = jnp.zeros((probabilities.shape[0], width), jnp.float32)
-    return jax.lax.fori_loop(0, vocabulary // _CPU_BLOCK, add_block, zero)
+    return jax.lax.fori_loop(0, vocabulary // size, add_block, zero)
 
 
-def _forward(hidden: jax.Array, table: jax.Array, targets: jax.Array, mask: jax.Array) -> tuple[jax.Array, Any]:
-    total, gradient = _sweep(hidden, table, targets, mask)
-    return total, (gradient.astype(hidden.dtype), table)
+def _block_size(vocabulary: int) -> int:
+    """The largest divisor up to `BLOCK`; the whole vocabulary if that is so small that blocks would cost time."""
+    size = next(size for size in range(min(BLOCK, vocabulary), 0, -1) if vocabulary % size == 0)
+    return size if size >= _SMALLEST_BLOCK else vocabulary
 
 
-def _backward(residuals: Any, cotangent: jax.Array) -> tuple[jax.Array, jax.Array, None, None]:
-    gradient, table = residuals
-    return gradient * cotangent.astype(gradient.dtype), jnp.zeros_like(table), None, None
+def _forward(hidden: jax.Array, table: Weight, targets: jax.Array, mask: jax.Array, table_trains: bool):
+    total, gradient, of_table = _sweep(hidden, table, targets, mask, table_trains)
+    of_table = None if of_table is None else of_table.astype(table.dtype)
+    return total, (gradient.astype(hidden.dtype), of_table)
+
+
+def _backward(_: bool, gradients: Any, cotangent: jax.Array):
+    gradient, of_table = jax.tree.map(lambda array: array * cotangent.astype(array.dtype), gradients)
+    return gradient, of_table, None, None
 
 
 cross_entropy_sum.defvjp(_forward, _backward)
@@ -112,5 +149,8 @@ def token_loss_sum(
     hidden = hidden_states(model, tokens, positions, segment_ids)
     targets = jnp.roll(tokens, -1, axis=1)
     mask = jnp.roll(loss_mask & (positions > 0), -1, axis=1).at[:, -1].set(False)
-    table = jax.lax.stop_gradient(model.embedder.input_embedding[...])
-    return cross_entropy_sum(hidden.reshape(tokens.size, -1), table, targets.reshape(-1), mask.reshape(-1))
+    table = model.embedder.input_embedding.get_value()
+    table_trains = not hasattr(model, "lora_scale")  # an adapter leaves the embedding as it is
+    return cross_entropy_sum(
+        hidden.reshape(tokens.size, -1), table, targets.reshape(-1), mask.reshape(-1), table_trains
+    )

@@ -1,12 +1,15 @@
 """The vocabulary loss equals the textbook one, in value and gradient."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_model import tiny_base
 
-from gemma_tool_use.training.loss import CHUNK, cross_entropy_sum, token_loss_sum
+from gemma_tool_use.models.quantize import dense, quantize
+from gemma_tool_use.training.loss import BLOCK, CHUNK, cross_entropy_sum, token_loss_sum
 
 
 def textbook(hidden, table, targets, mask):
@@ -45,6 +48,35 @@ def test_an_empty_mask_costs_and_trains_nothing():
     loss, gradient = jax.value_and_grad(cross_entropy_sum)(hidden, table, targets, jnp.zeros(10, bool))
     assert loss == 0
     assert not gradient.any()
+
+
+def test_a_table_that_trains_gets_the_gradient_of_full_logits():
+    hidden, table, targets, mask = example(CHUNK + 20, 0.9)
+    loss: Any = cross_entropy_sum
+    ours = jax.grad(lambda hidden, table: 3 * loss(hidden, table, targets, mask, True), argnums=(0, 1))
+    expected = jax.grad(lambda hidden, table: 3 * textbook(hidden, table, targets, mask), argnums=(0, 1))
+    for found, wanted in zip(ours(hidden, table), expected(hidden, table), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("vocabulary", [2 * BLOCK, 2 * 4099])  # in blocks; of two primes, so whole
+def test_a_packed_table_gives_what_its_unpacked_one_gives(vocabulary):
+    hidden, _, targets, mask = example(30, 0.5)
+    table = quantize(jnp.asarray(np.random.default_rng(0).normal(size=(vocabulary, 16)), jnp.float32), "nf4", axis=-1)
+    targets *= vocabulary // 50
+    packed = jax.jit(jax.value_and_grad(cross_entropy_sum))(hidden, table, targets, mask)
+    plain = jax.value_and_grad(cross_entropy_sum)(hidden, dense(table), targets, mask)
+    for found, wanted in zip(packed, plain, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_packed_table_is_never_unpacked_whole():
+    vocabulary, width = 8 * BLOCK, 512
+    table = quantize(jnp.ones((vocabulary, width)), "nf4", axis=-1)
+    _, _, targets, mask = example(30, 0.5)
+    program = jax.jit(jax.value_and_grad(cross_entropy_sum)).lower(jnp.ones((30, width)), table, targets, mask)
+    memory = program.compile().memory_analysis()
+    assert memory is not None and memory.temp_size_in_bytes < vocabulary * width * 4
 
 
 def loss_of(model, tokens, mask, real=None):
