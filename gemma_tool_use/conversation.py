@@ -103,6 +103,20 @@ def tool_to_dict(tool: ToolSpec) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
+def message_to_dict(message: Message) -> dict[str, Any]:
+    """`Message(role="user", content="hi")` gives `{"role": "user", "content": "hi"}`; absent fields are left out."""
+    result: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        result["reasoning"] = message.reasoning
+    if message.calls:
+        result["tool_calls"] = [
+            {"type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in message.calls
+        ]
+    if message.name is not None:
+        result["name"] = message.name
+    return result
+
+
 def tool_from_dict(value: Any) -> ToolSpec:
     """Reads an OpenAI tool, with or without its `{"type": "function", "function": ...}` wrapper.
 
@@ -129,7 +143,7 @@ def conversation_to_dict(conversation: Conversation) -> dict[str, Any]:
         "id": conversation.id,
         "source": conversation.source,
         "tools": [tool_to_dict(tool) for tool in conversation.tools],
-        "messages": [_message_to_dict(message) for message in conversation.messages],
+        "messages": [message_to_dict(message) for message in conversation.messages],
     }
     return result | {"meta": conversation.meta} if conversation.meta else result
 
@@ -160,19 +174,6 @@ def conversation_from_dict(row: Any) -> Conversation:
         tools=tuple(tool_from_dict(tool) for tool in tools),
         messages=tuple(_message_from_dict(message, f"messages[{i}]") for i, message in enumerate(messages)),
     )
-
-
-def _message_to_dict(message: Message) -> dict[str, Any]:
-    result: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.reasoning:
-        result["reasoning"] = message.reasoning
-    if message.calls:
-        result["tool_calls"] = [
-            {"type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in message.calls
-        ]
-    if message.name is not None:
-        result["name"] = message.name
-    return result
 
 
 def _message_from_dict(value: Any, where: str) -> Message:

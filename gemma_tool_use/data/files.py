@@ -11,7 +11,8 @@ be read further is an error. Memory is bounded whatever the file holds: see `par
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,14 @@ from gemma_tool_use.data.json_file import (
     strict_json,
 )
 from gemma_tool_use.data.limits import cannot_read
-from gemma_tool_use.data.parquet_file import group_rows, parquet_columns, parquet_rows, plain_columns
+from gemma_tool_use.data.parquet_file import (
+    Row,
+    group_rows,
+    parquet_batches,
+    parquet_columns,
+    parquet_rows,
+    plain_columns,
+)
 from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.errors import DataError
 
@@ -37,6 +45,7 @@ __all__ = (
     "parquet_columns",
     "parquet_rows",
     "plain_columns",
+    "read_batches",
     "read_rows",
     "read_unit",
     "strict_json",
@@ -44,8 +53,6 @@ __all__ = (
 )
 
 Kind = Literal["parquet", "lines", "array"]
-Row = Mapping[str, Any] | Reject
-
 _JSON = (".jsonl", ".json", ".ndjson")
 SUFFIXES = (".parquet", *_JSON, *(f"{suffix}.gz" for suffix in _JSON))
 """Of the files that hold rows."""
@@ -98,14 +105,23 @@ def units(path: Path, rows_per_unit: int) -> list[Unit]:
     ]
 
 
-def read_unit(
-    unit: Unit, columns: Sequence[str], optional: Sequence[str] = (), *, lazy: bool = False
-) -> Iterator[tuple[str, Row]]:
+def read_unit(unit: Unit, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
     """The place and the row of each row of a unit.
 
     The place is `rows.jsonl:3`, lines counted from 1, or `rows.parquet row 2`, rows counted from 0, as those of a JSON
     array. A row of parquet has `columns` and those of `optional` that the file has; a row of JSON has whatever it has.
-    With `lazy` a row of parquet is a mapping that decodes a long text when it is asked for, else a dict.
+
+    Raises: as `read_batches`.
+    """
+    return itertools.chain.from_iterable(read_batches(unit, columns, optional))
+
+
+def read_batches(
+    unit: Unit, columns: Sequence[str], optional: Sequence[str] = (), *, lazy: bool = False
+) -> Iterator[list[tuple[str, Row]]]:
+    """The same, some hundred rows of parquet at a time, of other files one; their memory is bounded.
+
+    With `lazy` a row of parquet is a mapping that decodes a text when it is asked for, else a dict.
 
     Raises:
       FileError: the file cannot be opened.
@@ -113,9 +129,9 @@ def read_unit(
         or it expands beyond measure, or has an endless line.
     """
     before = f"{unit.path.name}:" if unit.kind == "lines" else f"{unit.path.name} row "
-    for number, row in _numbered(unit, columns, optional, lazy):
-        where = f"{before}{number}"
-        yield where, dataclasses.replace(row, where=where) if isinstance(row, Reject) else row
+    for batch in _numbered(unit, columns, optional, lazy):
+        placed = [(f"{before}{number}", row) for number, row in batch]
+        yield [(at, dataclasses.replace(row, where=at)) if isinstance(row, Reject) else (at, row) for at, row in placed]
 
 
 def kind_of(path: Path) -> Kind:
@@ -156,12 +172,13 @@ def identity(path: Path) -> dict[str, Any]:
         cannot_read(path, error)
 
 
-def _numbered(unit: Unit, columns: Sequence[str], optional: Sequence[str], lazy: bool) -> Iterator[tuple[int, Row]]:
-    if unit.kind == "lines":
-        return read_lines(unit.path, unit.start, unit.stop, unit.number)
-    if unit.kind == "array":
-        return read_array(unit.path)
-    return parquet_rows(unit.path, columns, optional, unit.start, unit.stop, lazy=lazy)
+def _numbered(
+    unit: Unit, columns: Sequence[str], optional: Sequence[str], lazy: bool
+) -> Iterator[list[tuple[int, Row]]]:
+    if unit.kind == "parquet":
+        return parquet_batches(unit.path, columns, optional, unit.start, unit.stop, lazy=lazy)
+    rows = read_array(unit.path) if unit.kind == "array" else read_lines(unit.path, unit.start, unit.stop, unit.number)
+    return ([row] for row in rows)
 
 
 def _row_cuts(groups: Sequence[int], rows_per_unit: int) -> Iterator[int]:

@@ -9,15 +9,19 @@ that a row could change, so rows may be mapped in any order and any number of ti
 """
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.augment.stages import OTHER_STAGE, stage_of
 from gemma_tool_use.data.rejects import Reject
-from gemma_tool_use.data.rules import RuleSettings, apply_rules, subset
+from gemma_tool_use.data.rules import Problem, RuleSettings, apply_rules_to_all, subset
 from gemma_tool_use.data.sources.registry import SOURCES
 from gemma_tool_use.data.sources.source import Source
+
+# A hostile file may have as many subsets as rows.
+_MOST_SUBSETS = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,21 +55,51 @@ class RowTask:
         """
         source = self.definition
         if source.subset is not None:
-            problem = subset(f"{source.name}/{source.subset(row)}", self.rules)
+            problem = self._objection_to(source.subset(row))
             if problem is not None:
                 return Reject(id=_row_id(row, where), reason=problem[0], detail=problem[1], where=where)
         return source.read(row, where)
 
     def decide(self, conversation: Conversation, where: str) -> Conversation | Reject:
         """The conversation as the rules leave it, or the first of them against it."""
-        rules = self.rules
-        if self.stages is not None:
-            stage = stage_of(conversation)
-            if stage not in self.stages:
-                return Reject(id=conversation.id, reason=OTHER_STAGE, detail=f"stage {stage}", where=where)
-            rules = self.stages[stage]
-        outcome = apply_rules(conversation, rules)
-        return dataclasses.replace(outcome, where=where) if isinstance(outcome, Reject) else outcome
+        return self.decide_all([(where, conversation)])[0]
+
+    def decide_all(self, conversations: Sequence[tuple[str, Conversation]]) -> list[Conversation | Reject]:
+        """What `decide` says of each place and conversation, in half of the time for a hundred."""
+        rows = [conversation for _, conversation in conversations]
+        outcomes = apply_rules_to_all(rows, self.rules) if self.stages is None else self._by_stage(rows, self.stages)
+        return [
+            dataclasses.replace(outcome, where=where) if isinstance(outcome, Reject) else outcome
+            for (where, _), outcome in zip(conversations, outcomes, strict=True)
+        ]
+
+    def _by_stage(
+        self, rows: Sequence[Conversation], stages: Mapping[int, RuleSettings]
+    ) -> list[Conversation | Reject]:
+        """Every row by the rules of its stage."""
+        stage = [stage_of(row) for row in rows]
+        result: list[Conversation | Reject] = [
+            Reject(id=row.id, reason=OTHER_STAGE, detail=f"stage {n}") for row, n in zip(rows, stage, strict=True)
+        ]
+        for wanted, rules in stages.items():
+            numbers = [number for number, n in enumerate(stage) if n == wanted]
+            decided = apply_rules_to_all([rows[number] for number in numbers], rules)
+            for number, outcome in zip(numbers, decided, strict=True):
+                result[number] = outcome
+        return result
+
+    @functools.cached_property
+    def _objections(self) -> dict[str, Problem | None]:
+        return {}
+
+    def _objection_to(self, name: str) -> Problem | None:
+        """The rule on subsets, asked once of each: a file has a handful of them."""
+        if name in self._objections:
+            return self._objections[name]
+        problem = subset(f"{self.source}/{name}", self.rules)
+        if len(self._objections) < _MOST_SUBSETS:
+            self._objections[name] = problem
+        return problem
 
 
 def _row_id(row: Mapping[str, Any], where: str) -> str:

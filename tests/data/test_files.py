@@ -3,6 +3,7 @@
 import concurrent.futures
 import gzip
 import io
+import itertools
 import json
 import multiprocessing
 import subprocess
@@ -16,7 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemma_tool_use.data import json_file, limits
-from gemma_tool_use.data.files import Unit, parquet_columns, plain_columns, read_rows, read_unit, strict_json, units
+from gemma_tool_use.data.files import (
+    Unit,
+    parquet_columns,
+    plain_columns,
+    read_batches,
+    read_rows,
+    read_unit,
+    strict_json,
+    units,
+)
 from gemma_tool_use.data.rejects import BROKEN_LINE, ROW_TOO_LARGE, Reject
 from gemma_tool_use.errors import DataError, FileError, GemmaToolUseError
 
@@ -140,7 +150,7 @@ def test_lazy_rows_are_the_same_rows(tmp_path):
     table = pa.Table.from_pylist(rows)
     pq.write_table(table, tmp_path / "t.parquet", row_group_size=250)
     unit = Unit(path=tmp_path / "t.parquet", kind="parquet", start=100, stop=420)
-    lazy = list(read_unit(unit, ("id", "text"), ("n", "no"), lazy=True))
+    lazy = list(itertools.chain(*read_batches(unit, ("id", "text"), ("n", "no"), lazy=True)))
     assert lazy == list(read_unit(unit, ("id", "text"), ("n", "no")))
     assert [dict(row) for _, row in lazy if not isinstance(row, Reject)] == rows[100:420]
     first = lazy[0][1]

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
-from gemma_tool_use.data import keys
-from gemma_tool_use.data.keys import normalise, row_keys, signature, similarity
+from gemma_tool_use.data import keys, minhash
+from gemma_tool_use.data.keys import normalise, row_keys
+from gemma_tool_use.data.minhash import signature, signatures, similarity
 
 LONG = "I am planning a road trip to California this weekend. Are there any weather alerts for the state?"
 
@@ -77,13 +78,25 @@ def test_signatures_are_those_of_datasketch(text):
     assert np.array_equal(signature(text), reference.hashvalues)
 
 
+@given(st.lists(st.text(max_size=12) | st.text("ab \ud83d", max_size=4000), max_size=12), st.integers(1, 200))
+def test_signatures_of_many_texts_are_those_of_each_whatever_is_permuted_at_once(texts, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(minhash, "_BLOCK", block)
+        patch.setattr(minhash, "_TEXTS", 5)
+        patch.setattr(minhash, "_RECENT", {})
+        together = signatures(texts)
+    minhash._RECENT.clear()
+    assert together.shape == (len(texts), 128)
+    assert np.array_equal(together, np.array([signature(text) for text in texts]).reshape(-1, 128))
+
+
 @given(st.integers(0, 20), st.integers(0, 2**32))
 def test_bands_of_many_rows_are_those_of_each(rows, seed):
     rng = np.random.default_rng(seed)
     values = rng.integers(0, 2**32, (rows, 128), np.uint32)
     groups = rng.integers(0, 2**64, rows, np.uint64)
-    each = [keys.bands(value, groups=int(group)) for value, group in zip(values, groups, strict=True)]
-    assert np.array_equal(keys.bands(values, groups=groups), np.array(each, np.uint64).reshape(rows, 16))
+    each = [minhash.bands(value, groups=int(group)) for value, group in zip(values, groups, strict=True)]
+    assert np.array_equal(minhash.bands(values, groups=groups), np.array(each, np.uint64).reshape(rows, 16))
 
 
 JSON = st.recursive(
@@ -158,16 +171,16 @@ def test_pairs_become_candidates_as_often_as_the_curve_says(planted):
     rng = random.Random(2)
     pairs = [shuffled_pair(planted, rng) for _ in range(400)]
     expected = np.mean([1 - (1 - jaccard(a, b) ** 8) ** 16 for a, b in pairs])
-    shared = np.mean([bool(np.any(keys.bands(signature(a)) == keys.bands(signature(b)))) for a, b in pairs])
+    shared = np.mean([bool(np.any(minhash.bands(signature(a)) == minhash.bands(signature(b)))) for a, b in pairs])
     assert shared == pytest.approx(expected, abs=0.08)
 
 
 def test_bands_of_other_groups_never_meet():
     values = signature(normalise(LONG))
-    assert np.array_equal(keys.bands(values, groups=3), keys.bands(values, groups=3))
-    assert not np.intersect1d(keys.bands(values, groups=3), keys.bands(values, groups=4)).size
-    assert keys.bands(values).shape == (16,)
-    assert keys.bands(values).dtype == np.uint64
+    assert np.array_equal(minhash.bands(values, groups=3), minhash.bands(values, groups=3))
+    assert not np.intersect1d(minhash.bands(values, groups=3), minhash.bands(values, groups=4)).size
+    assert minhash.bands(values).shape == (16,)
+    assert minhash.bands(values).dtype == np.uint64
 
 
 def test_short_texts_have_signatures_too():

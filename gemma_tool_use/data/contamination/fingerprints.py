@@ -4,7 +4,7 @@
     prints.find("Find the AREA of a triangle, with a base of 10 units and height of 5 units!")
     # Match(benchmark="bfcl-v4", item="simple_python_0", similarity=1.0)
 
-Kept of each question are a 64-bit hash and the lower halves of the 128 values of its MinHash signature (`keys.py`).
+Kept of each question are a 64-bit hash and the lower halves of the 128 values of its MinHash signature (`minhash.py`).
 What counts as a benchmark question depends on its weight, the number of characters with a Chinese, Japanese or Korean
 one as three:
 
@@ -29,13 +29,15 @@ from typing import Any
 
 import numpy as np
 
-from gemma_tool_use.data.keys import SIGNATURE_SIZE, hash_text, normalise, signature
+from gemma_tool_use.data.keys import hash_text, normalise
+from gemma_tool_use.data.minhash import SIGNATURE_SIZE, signature, signatures
 from gemma_tool_use.errors import DataError, FileError
 
 BFCL = "bfcl-v4"
 LEAST_EXACT, LEAST_NEAR = 16, 36
 BANDS = 32
 FOLDER = Path(__file__).parent
+_PLACE = np.uint64(0x9E3779B97F4A7C15)
 # Its signature is stored with the fingerprints: another MinHash would find nothing, and say nothing.
 PROBE = "the quick brown fox jumps over the lazy dog"
 
@@ -69,39 +71,57 @@ class Fingerprints:
 
     def find(self, text: str, similarity: float = 0.6) -> Match | None:
         """The question that `text`, a user message, repeats: the same one, else the most similar."""
-        text = normalise(text)
-        heavy = weight(text)
-        if heavy < LEAST_EXACT:
-            return None
-        same = self._by_hash.get(hash_text(text))
-        if same is not None:
-            return Match(benchmark=self.benchmark, item=self.items[same], similarity=1.0)
-        if heavy < LEAST_NEAR:
-            return None
-        values = signature(text).astype(np.uint16)
-        parts = _bands(values)
-        found = [table[part] for part, table in zip(parts, self._tables, strict=True) if part in table]
-        if not found:
-            return None
-        numbers = np.array(sorted({number for each in found for number in each}))
-        shares = np.count_nonzero(self.signatures[numbers] == values, axis=1) / SIGNATURE_SIZE
+        return self.find_all([text], similarity)[0]
+
+    def find_all(self, texts: Sequence[str], similarity: float = 0.6) -> list[Match | None]:
+        """What `find` says of each text, in a third of the time for many."""
+        texts = [normalise(text) for text in texts]
+        weights = [weight(text) for text in texts]
+        found: list[Match | None] = [None] * len(texts)
+        rest: list[int] = []
+        for number, (text, heavy) in enumerate(zip(texts, weights, strict=True)):
+            same = self._by_hash.get(hash_text(text)) if heavy >= LEAST_EXACT else None
+            if same is not None:
+                found[number] = Match(benchmark=self.benchmark, item=self.items[same], similarity=1.0)
+            elif heavy >= LEAST_NEAR:
+                rest.append(number)
+        values = signatures([texts[number] for number in rest]).astype(np.uint16)
+        for row, numbers in self._candidates(values).items():
+            found[rest[row]] = self._nearest(values[row], numbers, similarity)
+        return found
+
+    def _nearest(self, values: np.ndarray, numbers: Iterable[int], similarity: float) -> Match | None:
+        """The most similar of some questions, the first of equally similar ones."""
+        candidates = np.unique(np.fromiter(numbers, np.int64))
+        shares = np.count_nonzero(self.signatures[candidates] == values, axis=1) / SIGNATURE_SIZE
         best = int(np.argmax(shares))
         if shares[best] < similarity:
             return None
-        return Match(benchmark=self.benchmark, item=self.items[int(numbers[best])], similarity=float(shares[best]))
+        return Match(benchmark=self.benchmark, item=self.items[int(candidates[best])], similarity=float(shares[best]))
+
+    def _candidates(self, values: np.ndarray) -> dict[int, list[int]]:
+        """The questions that have a band in common with each of some signatures, uint16 [texts, 128], by its row."""
+        found: dict[int, list[int]] = {}
+        hashes, owners = self._sorted_bands
+        wanted = _bands(values)
+        start = np.searchsorted(hashes, wanted)
+        there = hashes[np.minimum(start, len(hashes) - 1)] == wanted if len(hashes) else np.zeros(0, bool)
+        for place in np.flatnonzero(there).tolist():
+            stop = np.searchsorted(hashes, wanted[place], "right")
+            found.setdefault(place // BANDS, []).extend(owners[start[place] : stop].tolist())
+        return found
 
     @functools.cached_property
     def _by_hash(self) -> dict[int, int]:
         return {value: number for number, value in reversed(list(enumerate(self.hashes.tolist())))}
 
     @functools.cached_property
-    def _tables(self) -> list[dict[int, list[int]]]:
-        """For each band, the questions by that part of their signature."""
-        tables: list[dict[int, list[int]]] = [{} for _ in range(BANDS)]
-        for number in np.flatnonzero(self.near).tolist():
-            for part, table in zip(_bands(self.signatures[number]), tables, strict=True):
-                table.setdefault(part, []).append(number)
-        return tables
+    def _sorted_bands(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bands of all questions whose neighbours count, uint64 and rising, and the question that each is of."""
+        numbers = np.flatnonzero(self.near)
+        hashes = _bands(self.signatures[numbers])
+        order = np.argsort(hashes)
+        return hashes[order], np.repeat(numbers, BANDS)[order]
 
 
 def weight(text: str) -> int:
@@ -117,14 +137,16 @@ def fingerprint(benchmark: str, questions: Iterable[tuple[str, str]]) -> Fingerp
         if weight(text) >= LEAST_EXACT:
             items.setdefault(text, item)
     near = np.array([weight(text) >= LEAST_NEAR for text in items], bool)
-    signatures = np.zeros((len(items), SIGNATURE_SIZE), np.uint16)
-    for number, text in enumerate(items):
-        if near[number]:
-            signatures[number] = signature(text).astype(np.uint16)
     hashes = np.array([hash_text(text) for text in items], np.uint64)
-    return Fingerprints(
-        benchmark=benchmark, items=list(items.values()), hashes=hashes, signatures=signatures, near=near
-    )
+    values = signatures([text for text, heavy in zip(items, near, strict=True) if heavy]).astype(np.uint16)
+    return _of(benchmark, list(items.values()), hashes, near, values)
+
+
+def _of(benchmark: str, items: Sequence[str], hashes: np.ndarray, near: np.ndarray, values: np.ndarray) -> Fingerprints:
+    """Fingerprints from the signatures of only those questions whose neighbours count."""
+    whole = np.zeros((len(items), SIGNATURE_SIZE), np.uint16)
+    whole[near] = values
+    return Fingerprints(benchmark=benchmark, items=items, hashes=hashes, signatures=whole, near=near)
 
 
 def save(prints: Fingerprints, path: Path, about: dict[str, Any]) -> None:
@@ -150,8 +172,7 @@ def load(path: Path) -> Fingerprints:
         with np.load(path, allow_pickle=False) as arrays:
             hashes, near, found = arrays["hashes"], arrays["near"], arrays["signatures"]
             items = arrays["items"].tobytes().decode().split("\n")
-        signatures = np.zeros((len(near), SIGNATURE_SIZE), np.uint16)
-        signatures[near] = found
+        prints = _of(str(about["benchmark"]), items, hashes, near, found)
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -161,7 +182,7 @@ def load(path: Path) -> Fingerprints:
             f"{path} was made with another MinHash than that of this version, so nearly equal questions would not be "
             "found. Build it again: python -m gemma_tool_use.data.contamination.build --help"
         )
-    return Fingerprints(benchmark=str(about["benchmark"]), items=items, hashes=hashes, signatures=signatures, near=near)
+    return prints
 
 
 @functools.cache
@@ -170,9 +191,13 @@ def shipped_bfcl() -> Fingerprints:
     return load(FOLDER / "bfcl_v4.npz")
 
 
-def _bands(values: np.ndarray) -> list[int]:
-    """The 32 bands of a signature; the 4 values of 16 bits of each are one number of 64 bits."""
-    return values.view(np.uint64).tolist()
+def _bands(values: np.ndarray) -> np.ndarray:
+    """The 32 bands of signatures, uint64 [texts * 32], each four values of 16 bits and told apart by its place.
+
+    Two bands of different places are hardly ever one number, and if they are, one more question is looked at.
+    """
+    parts = values.view(np.uint64).reshape(-1, BANDS)
+    return (parts ^ (np.arange(BANDS, dtype=np.uint64) * _PLACE)).ravel()
 
 
 def _probe() -> list[int]:

@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from gemma_tool_use.data.keys import SIGNATURE_SIZE
+from gemma_tool_use.data.minhash import SIGNATURE_SIZE
 
 PAIRS_AT_ONCE = 16_384
 

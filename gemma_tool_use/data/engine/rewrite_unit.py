@@ -18,17 +18,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gemma_tool_use.conversation import Conversation, conversation_from_dict, conversation_to_dict
+from gemma_tool_use.conversation import Conversation, conversation_from_dict
 from gemma_tool_use.data.augment import AugmentSettings, augment, copy, merge, outcomes, stage_of
 from gemma_tool_use.data.augment.draws import Draws
 from gemma_tool_use.data.augment.records import records
 from gemma_tool_use.data.engine.atomic import write_json
 from gemma_tool_use.data.engine.decide import DECISIONS, PARTNERS
-from gemma_tool_use.data.engine.map_unit import ROWS_PER_UNIT, TEXT_COLUMNS, RowWriter, json_text
+from gemma_tool_use.data.engine.map_unit import ROWS_PER_UNIT, TEXT_COLUMNS, RowWriter
 from gemma_tool_use.data.engine.merging import partners_of
 from gemma_tool_use.data.engine.split import SIDES
 from gemma_tool_use.data.engine.tool_pool import read_pool
 from gemma_tool_use.data.keys import api_id, hash_text, question_key
+from gemma_tool_use.data.row_text import json_text, messages_text, tools_text
 from gemma_tool_use.data.rows import STAGE
 
 SCHEMA = pa.schema(
@@ -127,8 +128,7 @@ def _stored(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _columns(conversation: Conversation, licence: str) -> tuple[Any, ...]:
-    stored = conversation_to_dict(conversation)
-    texts = [json_text(value) for value in (stored["tools"], stored["messages"], conversation.meta)]
+    texts = [tools_text(conversation.tools), messages_text(conversation.messages), json_text(conversation.meta)]
     return (
         *(conversation.id, conversation.source, licence, *texts),
         *(hash_text(question_key(conversation)), _apis(conversation)),

@@ -28,7 +28,7 @@ from gemma_tool_use.data.rules.reasons import (
     UNDECLARED_TOOL,
     WITH_CALLS,
 )
-from gemma_tool_use.data.rules.registry import RULES, RuleInfo, apply_rules
+from gemma_tool_use.data.rules.registry import RULES, RuleInfo, apply_rules, apply_rules_to_all
 from gemma_tool_use.data.rules.settings import EVERYTHING, PAPER_GATE, RuleSettings
 from gemma_tool_use.data.rules.shape import TOUCAN_SFT, Problem, first_call, subset
 
@@ -61,6 +61,7 @@ __all__ = [
     "RuleInfo",
     "RuleSettings",
     "apply_rules",
+    "apply_rules_to_all",
     "first_call",
     "subset",
 ]

@@ -11,6 +11,7 @@ import orjson
 
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
 from gemma_tool_use.data.rejects import NOT_UNICODE, short
+from gemma_tool_use.data.row_text import tool_text
 from gemma_tool_use.data.rules import reasons
 from gemma_tool_use.data.rules.settings import RuleSettings
 
@@ -137,8 +138,9 @@ def answers(conversation: Conversation, settings: RuleSettings) -> Problem | Non
 def unicode_text(conversation: Conversation, settings: RuleSettings) -> Problem | None:
     """A lone surrogate, which JSON can spell as `\\ud83d`, cannot be tokenized or written to a file."""
     try:
-        orjson.dumps(conversation)
-        return None
+        orjson.dumps([conversation.id, conversation.source, conversation.messages, conversation.meta])
+        if None not in map(tool_text, conversation.tools):
+            return None
     except TypeError:  # a surrogate, or a number of more than 64 bits, which is none of this rule's business
         pass
     try:

@@ -78,14 +78,13 @@ def written_name(name: str) -> str:
 
 def _all_writable(conversation: Conversation) -> bool:
     """The question that is asked of every row, and answered by yes for nearly all of them."""
-    if not all(is_writable(tool.name) for tool in conversation.tools):
-        return False
+    names = [tool.name for tool in conversation.tools]
     for message in conversation.messages:
-        if not all(is_writable(call.name) for call in message.calls):
-            return False
-        if message.name is not None and not is_writable(message.name):
-            return False
-    return True
+        if message.calls:
+            names += [call.name for call in message.calls]
+        elif message.name is not None:
+            names.append(message.name)
+    return all(map(is_writable, names))
 
 
 def _free(name: str, taken: set[str]) -> str:

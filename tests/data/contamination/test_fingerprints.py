@@ -15,6 +15,7 @@ from gemma_tool_use.data.contamination.fingerprints import Match, fingerprint, l
 from gemma_tool_use.data.contamination.questions import bfcl_questions, file_questions
 from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.data.rules import BENCHMARK_QUESTION, EVERYTHING, RuleSettings, apply_rules
+from gemma_tool_use.data.rules.benchmark import benchmark_questions
 from gemma_tool_use.errors import DataError, FileError
 
 # One question of BFCL v4 (Apache-2.0), so that the shipped fingerprints are tried on a real one.
@@ -109,6 +110,35 @@ def test_most_planted_variants_are_found_and_no_unrelated_sentence_is():
         found += match is not None and match.item == f"q{number}"
     assert found >= 195
     assert not any(prints.find(text) for text in other)
+
+
+def test_many_questions_are_recognised_as_each_by_itself():
+    texts = [
+        REAL,
+        "hi",
+        LONG,
+        "Thank you!",
+        *sentences(40)[:20],
+        REAL.replace("base", "side"),
+        LONG.replace("four", "five"),
+    ]
+    prints = fingerprint("b", [("q0", REAL), ("q1", LONG), ("q2", "thank you so much")])
+    found = prints.find_all(texts)
+    assert found == [prints.find(text) for text in texts]
+    assert [match.item if match else "" for match in found] == ["q0", "", "q1", *[""] * 21, "q0", "q1"]
+    assert fingerprint("empty", []).find_all(texts) == [None] * len(texts)
+
+
+def test_the_rule_says_of_many_rows_what_it_says_of_each(tmp_path):
+    (tmp_path / "ours.txt").write_text(f"{LONG}\n", encoding="utf-8")
+    rule = RuleSettings(single_turn=False, keep_out=(tmp_path / "ours.txt",))
+    rows = [
+        conversation(*asked) for asked in [(REAL, LONG, "hi"), ("hi", "no"), ("hi", LONG), (), (LONG, REAL), ("hi",)]
+    ]
+    problems = benchmark_questions(rows, rule)
+    assert problems == [benchmark_questions([row], rule)[0] for row in rows]
+    assert [bool(problem) for problem in problems] == [True, False, True, False, True, False]
+    assert benchmark_questions(rows, EVERYTHING) == [None] * len(rows)
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path):

@@ -15,7 +15,7 @@ from gemma_tool_use.commands import run
 from gemma_tool_use.data.engine import beam, map_unit
 from gemma_tool_use.data.engine.map_unit import UnitJob
 from gemma_tool_use.data.engine.versions import versions
-from gemma_tool_use.data.files import read_unit, units
+from gemma_tool_use.data.files import read_batches, units
 from gemma_tool_use.data.prepare import PrepareConfig, main, prepare
 from gemma_tool_use.data.row_task import RowTask
 from gemma_tool_use.data.rules import RuleSettings
@@ -84,11 +84,11 @@ def test_what_a_worker_mapped_is_not_mapped_again_and_what_it_left_is(rows, loca
 
     def counted(unit, *columns, **options):
         read.append(unit.path.name)
-        return read_unit(unit, *columns, **options)
+        return read_batches(unit, *columns, **options)
 
     read: list[str] = []
     done: list[int] = []
-    monkeypatch.setattr(map_unit, "read_unit", counted)
+    monkeypatch.setattr(map_unit, "read_batches", counted)
     monkeypatch.setattr(beam, "beam_mapper", lambda options: every_other)
     prepare(config(rows, tmp_path / "out", engine="beam"))
     assert contents(tmp_path / "out") == local

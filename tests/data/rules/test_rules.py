@@ -14,7 +14,7 @@ from tiny_tokenizer import write_tiny_tokenizer
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
 from gemma_tool_use.data import rejects, rules
 from gemma_tool_use.data.rejects import Reject
-from gemma_tool_use.data.rules import EVERYTHING, RULES, RuleSettings, apply_rules, reasons
+from gemma_tool_use.data.rules import EVERYTHING, RULES, RuleSettings, apply_rules, apply_rules_to_all, reasons
 from gemma_tool_use.errors import ConfigError
 
 USER = Message(role="user", content="hi")
@@ -132,6 +132,12 @@ def test_kept_rows_and_rejects_add_up_and_do_not_depend_on_the_order(order, rule
 
     assert counts(order).total() == len(PLANTED)
     assert counts(order) == counts(PLANTED)
+
+
+def test_rows_together_have_the_outcomes_of_each_by_itself():
+    rows = [row for row, _ in PLANTED.values()]
+    for rule in (RuleSettings(), EVERYTHING, STRICT, *(rule for _, rule in PLANTED.values())):
+        assert apply_rules_to_all(rows, rule) == [apply_rules(row, rule) for row in rows]
 
 
 STRICT = RuleSettings(
