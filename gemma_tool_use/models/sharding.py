@@ -51,6 +51,15 @@ def row_shards() -> int:
     return mesh.shape[DATA] * mesh.shape[FSDP]
 
 
+def target_platform() -> str:
+    """ "cpu", "gpu" or "tpu": what the devices of the mesh in context are, else the default backend.
+
+    Not always this machine's: a program can be compiled ahead of time for devices that are elsewhere.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
 def rules(default: Config, mesh: Mesh, *, num_kv_heads: int) -> Config:
     """A Tunix `ShardingConfig` of any family, in terms of our axes.
 
