@@ -27,11 +27,16 @@ MANIFEST = "adapter.json"
 FORMAT_VERSION = 1
 
 # How a module's base weight grows by its adapter, weight += alpha / rank * einsum(formula, a, b).
-# The einsums follow from Tunix's products (q: BTD,NDH->BTNH; kv: BSD,CKDH->CBSKH; o: BTNH,NHD->BTD).
+# The einsums follow from Tunix's products. Gemma: q BTD,NDH->BTNH; kv BSD,CKDH->CBSKH; o BTNH,NHD->BTD. The others:
+# q BTD,DNH->BTNH; k and v BSD,DKH->BSKH; o as Gemma's.
 MERGE_FORMULAS: Mapping[str, tuple[str, str]] = {
     "q_einsum": ("w", "dr,rnh->ndh"),
     "kv_einsum": ("w", "dr,rckh->ckdh"),
     "attn_vec_einsum": ("w", "nhr,rd->nhd"),
+    "q_proj": ("w", "dr,rnh->dnh"),
+    "k_proj": ("w", "dr,rkh->dkh"),
+    "v_proj": ("w", "dr,rkh->dkh"),
+    "o_proj": ("w", "nhr,rd->nhd"),
     "gate_proj": ("kernel", "ir,ro->io"),
     "up_proj": ("kernel", "ir,ro->io"),
     "down_proj": ("kernel", "ir,ro->io"),
@@ -44,7 +49,7 @@ def adapter_arrays(model: nnx.Module) -> dict[str, np.ndarray]:
     return {_stem(path): np.asarray(jax.device_get(value[...]), np.float32) for path, value in state.flat_state()}
 
 
-def save_adapter(folder: Path | str, model: nnx.Module, spec: LoraSpec, *, details: Mapping[str, Any]) -> list[Path]:
+def save_adapter(folder: Path | str, model: Any, spec: LoraSpec, *, details: Mapping[str, Any]) -> list[Path]:
     """Writes every LoRA array and the manifest into an existing folder.
 
     Args:
@@ -59,6 +64,7 @@ def save_adapter(folder: Path | str, model: nnx.Module, spec: LoraSpec, *, detai
     Raises:
       CheckpointError: the model has no LoRA arrays, or one is not finite.
     """
+    spec = spec.resolved(model.spec.family.lora_modules)
     arrays = adapter_arrays(model)
     if not arrays:
         raise CheckpointError("the model has no LoRA parameters to save; attach them first (attach_lora)")

@@ -74,11 +74,11 @@ class _OneKey(nnx.Rngs):
         return jax.random.key(0)
 
 
-def attach_lora(model: nnx.Module, spec: LoraSpec, *, seed: int, mesh: jax.sharding.Mesh | None = None) -> nnx.Module:
+def attach_lora(model: Any, spec: LoraSpec, *, seed: int, mesh: jax.sharding.Mesh | None = None) -> nnx.Module:
     """A model that shares the base arrays of `model` and carries fresh float32 LoRA parameters.
 
     Args:
-      model: a Tunix model with its weights.
+      model: a Tunix model with its weights and its `spec`.
       spec: rank, alpha and module patterns.
       seed: seed of the `a` arrays.
       mesh: places the new arrays beside the base weights, by the sharding that Qwix derives from them.
@@ -86,6 +86,7 @@ def attach_lora(model: nnx.Module, spec: LoraSpec, *, seed: int, mesh: jax.shard
     Raises:
       ConfigError: a pattern matches no module that Qwix can attach to.
     """
+    spec = spec.resolved(model.spec.family.lora_modules)
     provider = FlatLoraProvider(module_path=spec.module_path, rank=spec.rank, alpha=spec.alpha)
     graphdef, base = nnx.split(model)
 

@@ -9,7 +9,8 @@ from gemma_tool_use.errors import ConfigError
 Quantization = Literal["nf4", "int8", "int4"]
 """How the frozen base weights under an adapter may be packed."""
 
-DEFAULT_MODULES = ("q_einsum", "kv_einsum", "attn_vec_einsum", "gate_proj", "up_proj", "down_proj")
+AUTO = "auto"
+DEFAULT_MODULES = (AUTO,)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class LoraSpec:
       rank: width of the low-rank product.
       alpha: scale; the product is multiplied by alpha / rank.
       modules: regular expressions; each must match the end of at least one module path (`layers/0/attn/q_einsum`).
+        "auto", alone, stands for every linear projection of the model's family.
     """
 
     rank: int = 16
@@ -33,11 +35,17 @@ class LoraSpec:
             raise ConfigError(f"alpha must be above 0, got {self.alpha}")
         if not self.modules:
             raise ConfigError("modules is empty: nothing would be trained")
+        if AUTO in self.modules and len(self.modules) > 1:
+            raise ConfigError(f"modules is {' '.join(self.modules)}: auto is all linear projections, give it alone")
         for pattern in self.modules:
             try:
                 re.compile(pattern)
             except re.error as error:
                 raise ConfigError(f"module pattern {pattern!r} is not a regular expression: {error}") from None
+
+    def resolved(self, projections: tuple[str, ...]) -> "LoraSpec":
+        """The same with "auto" written out as `projections`, the linear projections of a family."""
+        return dataclasses.replace(self, modules=projections) if self.modules == DEFAULT_MODULES else self
 
     @property
     def module_path(self) -> str:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from tiny_families import TINY, tiny_family_base
+from tiny_families import tiny_family_base
 from tiny_model import random_lora
 
 from gemma_tool_use.models.cached import cached_states, empty_cache
@@ -42,13 +42,11 @@ def random_tokens(rows, length):
     return jnp.asarray(np.random.default_rng(length).integers(3, 500, (rows, length)), jnp.int32)
 
 
-@nnx.jit
 def ours(model, tokens):
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     return logits_of(model, hidden_states(model, tokens, positions, jnp.ones_like(tokens)))
 
 
-@nnx.jit
 def tunix(model, tokens):
     rows, length = tokens.shape
     positions = jnp.broadcast_to(jnp.arange(length), (rows, length))
@@ -84,13 +82,15 @@ def test_logits_and_gradients_equal_those_of_the_tunix_module(model, family):
 
 
 def test_what_tunix_lacks_changes_the_result(model, family):
-    if family not in AS_TUNIX:
-        pytest.skip("Tunix's module computes what the architecture states")
+    if family != "mistral":
+        pytest.skip("one family is enough: the numbers themselves are compared in tests/interop")
     tokens = random_tokens(1, LENGTH)
-    assert not np.allclose(ours(model, tokens), tunix(model, tokens), atol=1e-3)
+    assert not np.allclose(nnx.jit(ours)(model, tokens), nnx.jit(tunix)(model, tokens), atol=1e-3)
 
 
-def test_a_packed_row_gives_each_segment_the_states_it_has_alone(model):
+def test_a_packed_row_gives_each_segment_the_states_it_has_alone(model, family):
+    if family not in ("gemma2", "mistral"):
+        pytest.skip("one without a cap and one with is enough")
     lengths = [30, 5]
     pieces = [random_tokens(1, n) for n in lengths]
     positions = jnp.concatenate([jnp.arange(n) for n in lengths])[None]
@@ -101,7 +101,9 @@ def test_a_packed_row_gives_each_segment_the_states_it_has_alone(model):
     np.testing.assert_allclose(together[:, 30:], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_cache_gives_left_padded_rows_the_states_they_have_at_once(model):
+def test_a_cache_gives_left_padded_rows_the_states_they_have_at_once(model, family):
+    if family != "mistral":
+        pytest.skip("one family is enough: the sampler is tested with the others")
     tokens, steps = random_tokens(2, LENGTH), 3
     first = jnp.array([0, 7])  # the second row is 7 tokens shorter
     prompt = LENGTH - steps

@@ -11,6 +11,7 @@ from tiny_model import SPEC, random_lora, tiny_base
 
 from gemma_tool_use.errors import CheckpointError, ConfigError
 from gemma_tool_use.models.adapter import adapter_arrays, load_adapter, merge_adapter, read_manifest, save_adapter
+from gemma_tool_use.models.gemma3 import GEMMA_MODULES
 from gemma_tool_use.models.load import load_params
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.lora_spec import LoraSpec
@@ -48,7 +49,8 @@ def test_flattened_products_equal_those_of_qwix(base):
     """Same names, shapes and logits as Qwix's own provider, so an adapter loads with plain Qwix as well."""
     model = attach_lora(base, LoraSpec(rank=4, alpha=8.0), seed=0)
     random_lora(model)
-    provider = qwix.LoraProvider(module_path=LoraSpec().module_path, rank=4, alpha=8.0)
+    modules = LoraSpec().resolved(base.spec.family.lora_modules).module_path
+    provider = qwix.LoraProvider(module_path=modules, rank=4, alpha=8.0)
     plain = qwix.apply_lora_to_model(base, provider, rngs=nnx.Rngs(0), **base.get_model_input())
     nnx.update(plain, nnx.state(model, nnx.LoRAParam))
     assert adapter_arrays(plain).keys() == adapter_arrays(model).keys()
@@ -80,7 +82,9 @@ def test_a_pattern_that_matches_nothing_raises_with_the_nearest_name(base):
         attach_lora(base, LoraSpec(rank=2, modules=("q_einsun", "up_proj")), seed=0)
 
 
-@pytest.mark.parametrize("problem", [{"rank": 0}, {"alpha": 0.0}, {"modules": ()}, {"modules": ("(",)}])
+@pytest.mark.parametrize(
+    "problem", [{"rank": 0}, {"alpha": 0.0}, {"modules": ()}, {"modules": ("(",)}, {"modules": ("auto", "q")}]
+)
 def test_an_impossible_spec_is_refused(problem):
     with pytest.raises(ConfigError):
         LoraSpec(**problem)
@@ -116,6 +120,7 @@ def test_merged_weights_give_the_live_logits(saved, tmp_path):
 def test_the_manifest_says_what_is_needed_to_load_it(saved):
     manifest = read_manifest(saved[2])
     assert (manifest["rank"], manifest["alpha"], manifest["dialect"]) == (4, 8.0, "gemma_json")
+    assert manifest["modules"] == list(GEMMA_MODULES)
     assert manifest["arrays"]["model.layers.0.mlp.up_proj.lora_b"] == [4, 96]
 
 
