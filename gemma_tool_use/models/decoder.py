@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gemma_tool_use.models import kernels
 from gemma_tool_use.models.attention import attention
 from gemma_tool_use.models.linear import linear
 from gemma_tool_use.models.quantize import dense, dense_rows
@@ -43,7 +44,9 @@ def hidden_states(model: Any, tokens: jax.Array, positions: jax.Array, segment_i
 
     def attend(layer: int, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
         window = spec.sliding_window if spec.is_local(layer) else None
-        return attention(q, k, v, segment_ids, window=window, softcap=spec.attention_softcap)
+        options: dict[str, Any] = {"window": window, "softcap": spec.attention_softcap}
+        out = kernels.attention(q, k, v, segment_ids, **options)
+        return attention(q, k, v, segment_ids, **options) if out is None else out
 
     return run_layers(model, tokens, positions, attend)
 
@@ -72,7 +75,7 @@ def output_table(model: Any) -> Any:
     """[vocabulary, width], possibly packed: logits are products of hidden states with it, before `final_softcap`."""
     if model.spec.tied:
         return model.embedder.input_embedding.get_value()
-    return model.lm_head.w.get_value().T
+    return jax.tree.map(jnp.transpose, model.lm_head.w.get_value())  # of a packed one: codes and scales
 
 
 def logits_of(model: Any, hidden: jax.Array) -> jax.Array:
@@ -87,12 +90,19 @@ def _layer(layer: Any, spec: ModelSpec, x: jax.Array, rope: _Rope, attend: Calla
     before, after, before_mlp, after_mlp = (getattr(layer, name) if name else None for name in spec.family.layer_norms)
     attended = _attention(layer.attn, spec, _rms_norm(x, before, spec), rope, attend, scale)
     x = x + (_rms_norm(attended, after, spec) if after is not None else attended)
-    mlp, h = layer.mlp, _rms_norm(x, before_mlp, spec)
-    gate = linear(mlp.gate_proj, "kernel", h, scale)
-    up = linear(mlp.up_proj, "kernel", h, scale)
-    activation = jax.nn.gelu if spec.family.activation == "gelu" else jax.nn.silu
-    down = linear(mlp.down_proj, "kernel", activation(gate) * up, scale)
+    down = _mlp(layer.mlp, spec, _rms_norm(x, before_mlp, spec), scale)
     return x + (_rms_norm(down, after_mlp, spec) if after_mlp is not None else down)
+
+
+def _mlp(mlp: Any, spec: ModelSpec, x: jax.Array, scale: float) -> jax.Array:
+    """x: [tokens, width]."""
+    activation = jax.nn.gelu if spec.family.activation == "gelu" else jax.nn.silu
+    out = kernels.gated_mlp(mlp, x, scale, activation)
+    if out is not None:
+        return out
+    gate = linear(mlp.gate_proj, "kernel", x, scale)
+    up = linear(mlp.up_proj, "kernel", x, scale)
+    return linear(mlp.down_proj, "kernel", activation(gate) * up, scale)
 
 
 def _attention(attn: Any, spec: ModelSpec, x: jax.Array, rope: _Rope, attend: Callable[..., jax.Array], scale: float):
@@ -102,12 +112,21 @@ def _attention(attn: Any, spec: ModelSpec, x: jax.Array, rope: _Rope, attend: Ca
         y.reshape(rows, length, -1, spec.head_dim)
         for y in (_fused_projections if spec.family.fused else _projections)(attn, spec, x, scale)
     )
-    if spec.family.head_norms is not None:
-        query_norm, key_norm = (getattr(attn, name) for name in spec.family.head_norms)
-        q, k = _rms_norm(q, query_norm, spec), _rms_norm(k, key_norm, spec)
-    out = attend(_rotate(q, rope) * spec.query_scalar**-0.5, _rotate(k, rope), v)
+    query_norm, key_norm = (getattr(attn, name) if name else None for name in spec.family.head_norms or (None, None))
+    q, k = _heads(q, query_norm, spec, rope, spec.query_scalar**-0.5), _heads(k, key_norm, spec, rope, 1.0)
+    out = attend(q, k, v)
     output = attn.attn_vec_einsum if spec.family.fused else attn.o_proj
     return linear(output, "w", out.reshape(rows * length, -1), scale, inputs=(0, 1))
+
+
+def _heads(x: jax.Array, norm: Any, spec: ModelSpec, rope: _Rope, scale: float) -> jax.Array:
+    """Queries or keys [rows, length, heads, size]: normalised if the family does so, rotated, times `scale`."""
+    if norm is not None:
+        out = kernels.prepare_heads(x, rope, _norm_scale(norm, spec), scale=scale, epsilon=spec.norm_eps)
+        if out is not None:
+            return out
+        x = _rms_norm(x, norm, spec)
+    return _rotate(x, rope) * scale
 
 
 def _fused_projections(attn: Any, spec: ModelSpec, x: jax.Array, scale: float) -> list[jax.Array]:
@@ -125,8 +144,12 @@ def _rms_norm(x: jax.Array, norm: Any, spec: ModelSpec) -> jax.Array:
     """Over the last axis, in float32."""
     wide = x.astype(jnp.float32)
     normed = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + spec.norm_eps)
-    scale = getattr(norm, spec.family.norm)[...].astype(jnp.float32)
-    return (normed * (spec.family.norm_offset + scale)).astype(x.dtype)
+    return (normed * _norm_scale(norm, spec)).astype(x.dtype)
+
+
+def _norm_scale(norm: Any, spec: ModelSpec) -> jax.Array:
+    """float32 [width]: what a normalised vector is multiplied by."""
+    return spec.family.norm_offset + getattr(norm, spec.family.norm)[...].astype(jnp.float32)
 
 
 def _rope_angles(positions: jax.Array, spec: ModelSpec, local: bool) -> _Rope:
