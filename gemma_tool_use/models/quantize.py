@@ -29,6 +29,7 @@ Weight: TypeAlias = jax.Array | qwix.QArray
 
 BLOCK = 64
 EMBEDDING = "embedder.input_embedding"
+_WIDTH_FIRST = (".q_proj.w", ".k_proj.w", ".v_proj.w")
 
 _T = TypeVar("_T")
 _QTYPES: dict[str, Any] = {"nf4": "nf4", "int8": jnp.int8, "int4": jnp.int4}
@@ -70,9 +71,11 @@ def _quantizer(
 
 
 def block_axis(name: str) -> int:
-    """The axis along which the weight of this name is contracted: the last of a table [vocabulary, width], the last
-    but one of every other matrix of a Tunix model.
+    """The axis along which the weight of this name is contracted: the last of a table [vocabulary, width], the first of
+    projections [width, heads, size], the last but one of every other matrix of a Tunix model.
     """
+    if name.endswith(_WIDTH_FIRST):
+        return -3
     return -1 if name == EMBEDDING else -2
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from gemma_tool_use.models.decoder import hidden_states
+from gemma_tool_use.models.decoder import hidden_states, output_table
 from gemma_tool_use.models.quantize import Weight, dense, dense_block, dense_rows
 
 # Positions per sweep: 96 x 262,144 float32 logits are 100 MB.
@@ -23,9 +23,14 @@ BLOCK = 4096
 _SMALLEST_BLOCK = 256
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def cross_entropy_sum(
-    hidden: jax.Array, table: Weight, targets: jax.Array, mask: jax.Array, table_trains: bool = False
+    hidden: jax.Array,
+    table: Weight,
+    targets: jax.Array,
+    mask: jax.Array,
+    table_trains: bool = False,
+    softcap: float | None = None,
 ) -> jax.Array:
     """Sum of the negative log-likelihoods of the masked targets.
 
@@ -33,21 +38,29 @@ def cross_entropy_sum(
 
     Args:
       hidden: [positions, width] final hidden states.
-      table: [vocabulary, width] embedding, tied to the output projection; a packed one is unpacked in blocks.
+      table: [vocabulary, width] output projection, mostly the embedding itself; a packed one is unpacked in blocks.
       targets: int32 [positions].
       mask: bool [positions], True where the target contributes.
       table_trains: gives the table its gradient; else that is taken as zero.
+      softcap: c, where logits become c * tanh(logit / c); None for none.
 
     Returns:
       float32 scalar, in nats.
     """
-    return _sweep(hidden, table, targets, mask, False)[0]
+    return _sweep(hidden, table, targets, mask, False, softcap)[0]
 
 
 _Sums: TypeAlias = tuple[jax.Array, jax.Array, jax.Array | None]
 
 
-def _sweep(hidden: jax.Array, table: Weight, targets: jax.Array, mask: jax.Array, table_trains: bool) -> _Sums:
+def _sweep(
+    hidden: jax.Array,
+    table: Weight,
+    targets: jax.Array,
+    mask: jax.Array,
+    table_trains: bool,
+    softcap: float | None,
+) -> _Sums:
     """(sum of losses, its gradient with respect to `hidden`, and that with respect to `table` if it trains)."""
     positions = hidden.shape[0]
     order = jnp.argsort(~mask, stable=True)  # masked positions first
@@ -60,15 +73,20 @@ def _sweep(hidden: jax.Array, table: Weight, targets: jax.Array, mask: jax.Array
         index = jax.lax.dynamic_slice_in_dim(order, i * CHUNK, CHUNK)
         active = jax.lax.dynamic_slice_in_dim(weight, i * CHUNK, CHUNK)
         target, states = targets[index], hidden[index]
-        logits = _logits(states, table)
+        logits, slope = _capped(_logits(states, table), softcap)
         log_normalizer = jax.nn.logsumexp(logits, axis=-1)
         target_logit = jnp.take_along_axis(logits, target[:, None], axis=-1)[:, 0]
-        probabilities = (jnp.exp(logits - log_normalizer[:, None]) * active[:, None]).astype(table.dtype)
+        probabilities = jnp.exp(logits - log_normalizer[:, None]) * active[:, None]
+        certain = active  # the target's own probability, if it were the only one
+        if slope is not None:
+            probabilities *= slope
+            certain *= jnp.take_along_axis(slope, target[:, None], axis=-1)[:, 0]
+        probabilities = probabilities.astype(table.dtype)
         step = _expected_embedding(probabilities, table)
-        step -= dense_rows(table, target).astype(jnp.float32) * active[:, None]
+        step -= dense_rows(table, target).astype(jnp.float32) * certain[:, None]
         if of_table is not None:
             of_table += jnp.einsum("pv,pd->vd", probabilities, states, preferred_element_type=jnp.float32)
-            of_table = of_table.at[target].add(-states.astype(jnp.float32) * active[:, None])
+            of_table = of_table.at[target].add(-states.astype(jnp.float32) * certain[:, None])
         return total + jnp.sum((log_normalizer - target_logit) * active), gradient.at[index].add(step), of_table
 
     sweeps = (jnp.sum(mask) + CHUNK - 1) // CHUNK
@@ -115,13 +133,28 @@ def _block_size(vocabulary: int) -> int:
     return size if size >= _SMALLEST_BLOCK else vocabulary
 
 
-def _forward(hidden: jax.Array, table: Weight, targets: jax.Array, mask: jax.Array, table_trains: bool):
-    total, gradient, of_table = _sweep(hidden, table, targets, mask, table_trains)
+def _capped(logits: jax.Array, softcap: float | None) -> tuple[jax.Array, jax.Array | None]:
+    """Capped logits and the derivative of the cap; None for the derivative where there is no cap."""
+    if softcap is None:
+        return logits, None
+    share = jnp.tanh(logits / softcap)
+    return softcap * share, 1 - share**2
+
+
+def _forward(
+    hidden: jax.Array,
+    table: Weight,
+    targets: jax.Array,
+    mask: jax.Array,
+    table_trains: bool,
+    softcap: float | None,
+):
+    total, gradient, of_table = _sweep(hidden, table, targets, mask, table_trains, softcap)
     of_table = None if of_table is None else of_table.astype(table.dtype)
     return total, (gradient.astype(hidden.dtype), of_table)
 
 
-def _backward(_: bool, gradients: Any, cotangent: jax.Array):
+def _backward(_: bool, __: float | None, gradients: Any, cotangent: jax.Array):
     gradient, of_table = jax.tree.map(lambda array: array * cotangent.astype(array.dtype), gradients)
     return gradient, of_table, None, None
 
@@ -137,7 +170,7 @@ def token_loss_sum(
     Position t predicts token t + 1, and counts when `loss_mask[t + 1]` is True and both belong to one segment.
 
     Args:
-      model: a Tunix Gemma 3 with or without LoRA.
+      model: a Tunix module with its `spec`, with or without LoRA.
       tokens: int32 [rows, length].
       loss_mask: bool [rows, length].
       positions: int32 [rows, length], restarting at 0 with each segment.
@@ -149,8 +182,7 @@ def token_loss_sum(
     hidden = hidden_states(model, tokens, positions, segment_ids)
     targets = jnp.roll(tokens, -1, axis=1)
     mask = jnp.roll(loss_mask & (positions > 0), -1, axis=1).at[:, -1].set(False)
-    table = model.embedder.input_embedding.get_value()
+    table = output_table(model)
     table_trains = not hasattr(model, "lora_scale")  # an adapter leaves the embedding as it is
-    return cross_entropy_sum(
-        hidden.reshape(tokens.size, -1), table, targets.reshape(-1), mask.reshape(-1), table_trains
-    )
+    flat = hidden.reshape(tokens.size, -1), table, targets.reshape(-1), mask.reshape(-1)
+    return cross_entropy_sum(*flat, table_trains, model.spec.final_softcap)
