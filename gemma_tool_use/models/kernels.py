@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from gemma_tool_use.models.sharding import ROW_AXES, TENSOR, row_shards, target_platform
+from gemma_tool_use.models.blockwise_attention import blockwise_attention
+from gemma_tool_use.models.sharding import ROW_AXES, row_shards, target_platform, tensor_shards
 
 _LANES = 128
 """Width of a TPU's vector register: what sizes have to be multiples of."""
@@ -36,7 +37,10 @@ def attention(
     window: int | None,
     softcap: float | None,
 ) -> jax.Array | None:
-    """`models.attention.attention` by splash attention."""
+    """`models.attention.attention` by splash attention on a TPU, in blocks on a CPU."""
+    if target_platform() == "cpu" and tpu_mode() is None and tensor_shards() == 1 and q.shape[0] % row_shards() == 0:
+        blocks = functools.partial(blockwise_attention, window=window, softcap=softcap)
+        return _over_rows(blocks, q, k, v, segment_ids)
     mode = _tpu_mode(q.dtype, rows=q.shape[0])
     if mode is None or q.shape[1] % _LANES or q.shape[3] % _LANES:
         return None
@@ -119,8 +123,7 @@ def _tpu_mode(dtype: Any, *, rows: int) -> Mode | None:
     many rows in every shard.
     """
     mode = tpu_mode()
-    mesh = jax.sharding.get_abstract_mesh()
-    if mode is None or (mode == "compiled" and dtype != jnp.bfloat16) or mesh.shape.get(TENSOR, 1) > 1:
+    if mode is None or (mode == "compiled" and dtype != jnp.bfloat16) or tensor_shards() > 1:
         return None
     return None if rows % row_shards() else mode
 

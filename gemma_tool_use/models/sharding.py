@@ -51,6 +51,11 @@ def row_shards() -> int:
     return mesh.shape[DATA] * mesh.shape[FSDP]
 
 
+def tensor_shards() -> int:
+    """Over how many parts the mesh in context cuts layers; 1 without a mesh."""
+    return jax.sharding.get_abstract_mesh().shape.get(TENSOR, 1)
+
+
 def target_platform() -> str:
     """ "cpu", "gpu" or "tpu": what the devices of the mesh in context are, else the default backend.
 

@@ -10,12 +10,18 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
+from gemma_tool_use.models import kernels
 from gemma_tool_use.models.decoder import hidden_states, output_table
 from gemma_tool_use.models.quantize import Weight, dense, dense_block, dense_rows
+from gemma_tool_use.models.sharding import ROW_AXES, row_shards, tensor_shards
 
 # Positions per sweep: 96 x 262,144 float32 logits are 100 MB.
 CHUNK = 96
+# On a TPU the logits of a sweep stay inside a kernel, and one pass over the table serves all positions of the sweep:
+# 512 are enough to keep the matrix unit busy while the table streams by.
+TPU_CHUNK = 512
 # The gradient contracts over the vocabulary. As one product of 262,144 terms XLA's CPU backend reaches 120 GFLOP/s on
 # two cores, in blocks of 4,096 it reaches 200; elsewhere one product is best, except that a packed table would be
 # unpacked whole for it.
@@ -62,17 +68,20 @@ def _sweep(
     softcap: float | None,
 ) -> _Sums:
     """(sum of losses, its gradient with respect to `hidden`, and that with respect to `table` if it trains)."""
-    positions = hidden.shape[0]
+    positions, chunk = hidden.shape[0], TPU_CHUNK if kernels.tpu_mode() else CHUNK
     order = jnp.argsort(~mask, stable=True)  # masked positions first
-    padding = (0, -positions % CHUNK)
+    padding = (0, -positions % chunk)
     weight = jnp.pad(mask[order], padding).astype(jnp.float32)
     order = jnp.pad(order, padding)
 
     def body(i: jax.Array, carry: _Sums) -> _Sums:
         total, gradient, of_table = carry
-        index = jax.lax.dynamic_slice_in_dim(order, i * CHUNK, CHUNK)
-        active = jax.lax.dynamic_slice_in_dim(weight, i * CHUNK, CHUNK)
+        index = jax.lax.dynamic_slice_in_dim(order, i * chunk, chunk)
+        active = jax.lax.dynamic_slice_in_dim(weight, i * chunk, chunk)
         target, states = targets[index], hidden[index]
+        if softcap is None and not table_trains and (swept := kernels.vocabulary_softmax(states, table)) is not None:
+            losses, step = _from_softmax(*swept, states, dense_rows(table, target).astype(jnp.float32))
+            return total + jnp.sum(losses * active), gradient.at[index].add(step * active[:, None]), None
         logits, slope = _capped(_logits(states, table), softcap)
         log_normalizer = jax.nn.logsumexp(logits, axis=-1)
         target_logit = jnp.take_along_axis(logits, target[:, None], axis=-1)[:, 0]
@@ -89,13 +98,20 @@ def _sweep(
             of_table = of_table.at[target].add(-states.astype(jnp.float32) * certain[:, None])
         return total + jnp.sum((log_normalizer - target_logit) * active), gradient.at[index].add(step), of_table
 
-    sweeps = (jnp.sum(mask) + CHUNK - 1) // CHUNK
+    sweeps = (jnp.sum(mask) + chunk - 1) // chunk
     start = (
         jnp.zeros((), jnp.float32),
         jnp.zeros(hidden.shape, jnp.float32),
         jnp.zeros(table.shape, jnp.float32) if table_trains else None,
     )
     return jax.lax.fori_loop(0, sweeps, body, start)
+
+
+def _from_softmax(
+    log_normalizer: jax.Array, expected: jax.Array, states: jax.Array, wanted: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Losses [positions] and their gradients [positions, width]; `wanted`: the embedding of each target."""
+    return log_normalizer - jnp.sum(states.astype(jnp.float32) * wanted, axis=-1), expected - wanted
 
 
 def _logits(states: jax.Array, table: Weight) -> jax.Array:
@@ -185,4 +201,18 @@ def token_loss_sum(
     table = output_table(model)
     table_trains = not hasattr(model, "lora_scale")  # an adapter leaves the embedding as it is
     flat = hidden.reshape(tokens.size, -1), table, targets.reshape(-1), mask.reshape(-1)
-    return cross_entropy_sum(*flat, table_trains, model.spec.final_softcap)
+
+    def loss_sum(*flat: Any) -> jax.Array:
+        return cross_entropy_sum(*flat, table_trains, model.spec.final_softcap)
+
+    if row_shards() == 1:
+        return loss_sum(*flat)
+    # Each device sweeps over its own trained positions; XLA would gather those of all rows on every device.
+    rows = PartitionSpec(ROW_AXES)
+    return jax.shard_map(
+        lambda *flat: jax.lax.psum(loss_sum(*flat), ROW_AXES),
+        in_specs=(rows, PartitionSpec(), rows, rows),
+        out_specs=PartitionSpec(),
+        axis_names=set(ROW_AXES) if tensor_shards() > 1 else set(),
+        check_vma=False,
+    )(*flat)
