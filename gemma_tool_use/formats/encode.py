@@ -34,19 +34,25 @@ class Encoded:
 def encode(segments: Iterable[Segment], tokenizer: Tokenizer) -> Encoded:
     """Encodes segments as in the module's example: `<bos>` once and first, a token trained iff its text is.
 
+    A tokenizer without a `bos_id` (Qwen) gets none; one with `space_in_front` gets its space behind `<bos>`.
+
     Raises:
       DataError: a control segment holds `<bos>` elsewhere than at the very start.
     """
     tokens: list[int] = []
     trained_counts: list[tuple[bool, int]] = []
     for part, trained in _runs(segments, tokenizer):
-        ids = [part] if isinstance(part, int) else tokenizer.encode(part)
+        if isinstance(part, int):
+            ids = [part]
+        else:
+            begins = tokenizer.space_in_front and all(token == tokenizer.bos_id for token in tokens)
+            ids = tokenizer.encode(" " + part if begins else part)
         tokens += ids
         trained_counts.append((trained, len(ids)))
-    if tokens[:1] != [tokenizer.bos_id]:
+    if tokenizer.bos_id is not None and tokens[:1] != [tokenizer.bos_id]:
         tokens.insert(0, tokenizer.bos_id)
         trained_counts.insert(0, (False, 1))
-    if tokens.count(tokenizer.bos_id) > 1:
+    if tokenizer.bos_id is not None and tokens.count(tokenizer.bos_id) > 1:
         raise DataError("a dialect's own text holds <bos> after the start; encode() adds it once, leave it out")
     flags, counts = zip(*trained_counts, strict=True)
     return Encoded(tokens=np.array(tokens, np.int32), loss_mask=np.repeat(np.array(flags, bool), counts))

@@ -122,9 +122,19 @@ def gemma_settings(*, unk: int, bos: int, eos: int, pad: int, pieces: list[str])
     return _message(2, trainer) + _message(3, normalizer)
 
 
+def without_dummy_prefix(settings: bytes) -> bytes:
+    """The settings with a normaliser that puts no space in front of a text.
+
+    Where a protobuf message comes twice its fields are merged, the later ones winning.
+    """
+    return settings + _message(3, _number(3, 0))
+
+
 def unusable(where: Path, why: str) -> CheckpointError:
-    """The error for a file that is no Gemma tokenizer: says which, why, and where a good one is."""
-    return CheckpointError(f"{where} is not usable as a Gemma tokenizer: {why}; take the file of google/gemma-3-270m")
+    """The error for a file that is no tokenizer we can use: says which, why, and where a good one is."""
+    return CheckpointError(
+        f"{where} is not usable as a tokenizer: {why}; take the file of the model's repository, as google/gemma-3-270m"
+    )
 
 
 def _id_of(text: str, pieces: list[str], where: Path) -> int:

@@ -238,14 +238,14 @@ def test_a_model_file_with_foreign_bytes_raises_nothing_else(noise: bytes, at: i
     try:
         spm.SentencePieceModel.from_bytes(data[:at] + noise + data[at + len(noise) :], Path("x"))
     except CheckpointError as error:
-        assert "x is not usable as a Gemma tokenizer" in str(error)
+        assert "x is not usable as a tokenizer" in str(error)
 
 
 def test_a_tokenizer_of_another_family_is_refused(tmp_path: Path):
     model = tiny_model()
-    model.pieces[10], model.pieces[11] = "<|im_start|>", "<|im_end|>"
+    model.pieces[10], model.pieces[11] = "<|turn|>", "<|end|>"
     (tmp_path / "tokenizer.model").write_bytes(model.to_bytes())
-    with pytest.raises(CheckpointError, match="512 pieces lack <start_of_turn>, <end_of_turn>, so it is not"):
+    with pytest.raises(CheckpointError, match=r"512 pieces lack <start_of_turn>, <end_of_turn>, so it is not"):
         load_tokenizer(tmp_path)
 
 
