@@ -29,9 +29,10 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from gemma_tool_use.conversation import Conversation, conversation_to_dict
 from gemma_tool_use.data.engine.pool import default_workers
+from gemma_tool_use.data.packing import plan_batches
 from gemma_tool_use.data.pipeline import batches, encode_rows
 from gemma_tool_use.data.prepared import fingerprint_of, open_prepared
-from gemma_tool_use.data.rows import EncodedRows, row_sizes
+from gemma_tool_use.data.rows import BatchShape, EncodedRows, row_sizes
 from gemma_tool_use.data.store.encode_unit import Recipe
 from gemma_tool_use.data.store.token_store import open_or_build
 from gemma_tool_use.data.store.units import parquet_units
@@ -95,7 +96,8 @@ def one_way(name: str, folder: Path, cache: Path) -> dict[str, Any]:
     seconds, worked = time.perf_counter() - start, sum(map(_cpu, USAGES)) - worked
     peaks = [resource.getrusage(who).ru_maxrss * 1024 / 1e9 for who in USAGES]
     start = time.perf_counter()
-    elements = batches(encoded.rows, batch_size=8, length=MAX_LENGTH, pad_id=how.tokenizer.pad_id, seed=0, epochs=1)
+    shape = BatchShape(batch_size=8, length=MAX_LENGTH, pad_id=how.tokenizer.pad_id)
+    elements = batches(encoded.rows, plan_batches(row_sizes(encoded.rows), shape, packing=False))
     digest = hashlib.sha256()
     for number, element in enumerate(elements):
         digest.update(element["tokens"].tobytes() + element["loss_mask"].tobytes())

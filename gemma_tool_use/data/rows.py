@@ -1,14 +1,12 @@
 """From a conversation to a padded batch, as pure functions; `pipeline.py` runs them under Grain. No JAX.
 
 encode_row(conversation, dialect, tokenizer, max_length=512)     # Encoded, or a Reject when it is too long
-collate([Encoded(tokens=[2, 5, 6], loss_mask=[F, F, T])], [0], BatchShape(batch_size=2, length=4, pad_id=0))
-# tokens       [[[2, 5, 6, 0], [0, 0, 0, 0]]]     int32 [accumulation, rows, length]
-# loss_mask    [[[F, F, T, F], [F, F, F, F]]]     bool  [accumulation, rows, length]
-# positions    [[[0, 1, 2, 3], [0, 1, 2, 3]]]     int32 [accumulation, rows, length]
-# segment_ids  [[[1, 1, 1, 0], [0, 0, 0, 0]]]     int32 [accumulation, rows, length], 0 is padding
-# lengths      [[3, 0]]                           int32 [accumulation, rows]
-# row_index    [[[0], [-1]]]                      int32 [accumulation, rows, segments]
-# normalizer   1.0                                float32 [], trained target tokens of the element
+rows = [Encoded(tokens=[2, 5, 6], loss_mask=[F, F, T]), Encoded(tokens=[2, 7], loss_mask=[F, T])]
+collate(rows, row_index=[[[0, 1], [-1, -1]]], length=6, pad_id=0)
+# tokens       [[[2, 5, 6, 2, 7, 0], [0, 0, 0, 0, 0, 0]]]     int32 [accumulation, rows, length]
+# loss_mask    [[[F, F, T, F, T, F], [F, F, F, F, F, F]]]     bool  [accumulation, rows, length]
+# positions    [[[0, 1, 2, 0, 1, 0], [0, 0, 0, 0, 0, 0]]]     int32 [accumulation, rows, length], from 0 in each segment
+# segment_ids  [[[1, 1, 1, 2, 2, 0], [0, 0, 0, 0, 0, 0]]]     int32 [accumulation, rows, length], 0 is padding
 """
 
 import dataclasses
@@ -28,11 +26,11 @@ from gemma_tool_use.formats.tokenizer import Tokenizer
 STAGE = "stage"
 """The key of a row's stage in its meta."""
 NOT_WRITABLE = "the dialect cannot write it"
-# A multiple of the sublane and half the lane width of a TPU; coarser steps pad short rows too far on a CPU.
-LENGTH_STEP = 64
+# Coarser steps pad short rows too far on a CPU; packed rows, which are long, have a length of their own.
+LENGTH_STEP = 32
 
 STEP_ARRAYS = ("tokens", "loss_mask", "positions", "segment_ids", "normalizer")
-"""What of an element the training step reads; the rest stays on the host."""
+"""What of an element the training step reads; `lengths` and `row_index` stay on the host."""
 
 T = TypeVar("T")
 Element = dict[str, np.ndarray]
@@ -95,8 +93,8 @@ class BatchShape:
     """The one static shape of every element of an epoch.
 
     Attributes:
-      batch_size: conversations per micro-batch.
-      length: tokens per row.
+      batch_size: packed rows per micro-batch.
+      length: tokens per packed row.
       pad_id: token that fills rows on the right.
       accumulation: micro-batches per element, that is per optimizer step.
       row_multiple: rows are rounded up to a multiple of this with empty rows, so that 4 fit on 8 devices.
@@ -116,12 +114,12 @@ class BatchShape:
 
     @property
     def rows(self) -> int:
-        """Rows of one micro-batch, empty ones included."""
+        """Packed rows of one micro-batch, empty ones included."""
         return -(-self.batch_size // self.row_multiple) * self.row_multiple
 
     @property
     def capacity(self) -> int:
-        """Conversations of one element."""
+        """Packed rows of one element."""
         return self.batch_size * self.accumulation
 
 
@@ -170,46 +168,32 @@ def row_sizes(rows: RowSequence) -> RowSizes:
     )
 
 
-def padded_length(rows: RowSequence, length: int | None) -> int:
-    """`length`, or without one the multiple of 64 that the longest row needs: one shape, so one compilation.
+def padded_length(sizes: RowSizes) -> int:
+    """The multiple of 32 that the longest row needs: one shape, so one compilation."""
+    return -(-int(sizes.lengths.max()) // LENGTH_STEP) * LENGTH_STEP
 
-    Raises:
-      DataError: no rows, or a row is longer than `length`; rows are never cut.
+
+def collate(rows: RowSequence, row_index: np.ndarray, *, length: int, pad_id: int) -> Element:
+    """The rows that `row_index` names, each a segment of its packed row, padded to `length` (see the module's example).
+
+    Args:
+      rows: encoded conversations.
+      row_index: int32 [accumulation, rows, segments]; -1 where there is none. Those of a packed row fit into `length`.
+      length: tokens of a packed row.
+      pad_id: token that fills packed rows on the right.
     """
-    if not len(rows):
-        raise DataError("there are no rows to make batches of")
-    longest = int(row_sizes(rows).lengths.max())
-    if length is None:
-        return -(-longest // LENGTH_STEP) * LENGTH_STEP
-    if longest > length:
-        raise DataError(f"a row has {longest} tokens and the batches only {length}; encode with max_length={length}")
-    return length
-
-
-def collate(rows: RowSequence, indices: Sequence[int], shape: BatchShape) -> Element:
-    """The rows at `indices`, at most `shape.capacity` of them, padded to one element (see the module's example)."""
-    size = (shape.accumulation, shape.rows)
-    tokens = np.full((*size, shape.length), shape.pad_id, np.int32)
-    loss_mask = np.zeros((*size, shape.length), bool)
-    positions = np.broadcast_to(np.arange(shape.length, dtype=np.int32), tokens.shape).copy()
-    segment_ids = np.zeros_like(tokens)
-    lengths, row_index = np.zeros(size, np.int32), np.full((*size, 1), -1, np.int32)
-    for slot, index in enumerate(indices):
-        place, row = divmod(slot, shape.batch_size), rows[index]
-        n = len(row.tokens)
-        tokens[place][:n], loss_mask[place][:n] = row.tokens, row.loss_mask
-        segment_ids[place][:n] = 1
-        lengths[place], row_index[place] = n, index
-    normalizer = np.float32(loss_mask[..., 1:].sum())
-    return {
-        "tokens": tokens,
-        "loss_mask": loss_mask,
-        "positions": positions,
-        "segment_ids": segment_ids,
-        "lengths": lengths,
-        "row_index": row_index,
-        "normalizer": np.asarray(normalizer),
-    }
+    size = (*row_index.shape[:2], length)
+    tokens, loss_mask = np.full(size, pad_id, np.int32), np.zeros(size, bool)
+    positions, segment_ids = np.zeros(size, np.int32), np.zeros(size, np.int32)
+    for place in np.ndindex(size[:2]):
+        start = 0
+        for segment, row_number in enumerate(row_index[place][row_index[place] >= 0].tolist(), start=1):
+            row = rows[row_number]
+            cells = (*place, slice(start, start + len(row.tokens)))
+            tokens[cells], loss_mask[cells] = row.tokens, row.loss_mask
+            positions[cells], segment_ids[cells] = np.arange(len(row.tokens)), segment
+            start += len(row.tokens)
+    return {"tokens": tokens, "loss_mask": loss_mask, "positions": positions, "segment_ids": segment_ids}
 
 
 def stage(conversation: Conversation) -> int:

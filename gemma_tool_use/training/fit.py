@@ -10,9 +10,8 @@ import contextlib
 import dataclasses
 import importlib.util
 import logging
-import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ import orbax.checkpoint as ocp
 from flax import nnx
 from tunix.sft import metrics_logger, peft_trainer
 
-from gemma_tool_use.data.pipeline import batches, eval_batches, steps_per_epoch
-from gemma_tool_use.data.rows import STEP_ARRAYS, Element, RowSequence, row_sizes
+from gemma_tool_use.data.packing import BatchPlan
+from gemma_tool_use.data.pipeline import batches, eval_batches
+from gemma_tool_use.data.rows import STEP_ARRAYS, Element
 from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import get_dialect
@@ -35,6 +35,7 @@ from gemma_tool_use.models.sharding import ROW_AXES, on_mesh
 from gemma_tool_use.training.config import TrainConfig
 from gemma_tool_use.training.mesh import make_mesh, row_parts
 from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
+from gemma_tool_use.training.plans import held_out_plan, total_steps, training_plan
 from gemma_tool_use.training.prepare_rows import Rows, prepare_rows
 from gemma_tool_use.training.progress import BatchFeed, JsonlBackend, OwnMetrics, ProgressHooks, StopRequest
 from gemma_tool_use.training.run_folder import RunFolder
@@ -50,6 +51,8 @@ class Prepared:
     tokenizer: Tokenizer
     dialect: Dialect
     rows: Rows
+    plan: BatchPlan
+    held_out_plan: BatchPlan | None
     mesh: jax.sharding.Mesh | None
     compute_dtype: Any
 
@@ -84,6 +87,8 @@ def prepare(config: TrainConfig, local: LocalCheckpoint, *, cache: Path) -> Prep
     rows = prepare_rows(config, dialect, tokenizer, cache=cache)
     dtype, spec = compute_dtype(config), read_spec(local)
     mesh = make_mesh(config.mesh, spec, weight_bytes=_weight_bytes(config, spec.num_params, dtype))
+    plan = training_plan(config, rows, pad_id=tokenizer.pad_id, row_multiple=row_parts(mesh))
+    held_out = held_out_plan(config, rows, pad_id=tokenizer.pad_id, row_multiple=row_parts(mesh))
     base = load_base(local, dtype=dtype, mesh=mesh)
     check_vocabulary(tokenizer, base.config.num_embed)
     with mesh if mesh is not None else contextlib.nullcontext():
@@ -94,6 +99,8 @@ def prepare(config: TrainConfig, local: LocalCheckpoint, *, cache: Path) -> Prep
         tokenizer=tokenizer,
         dialect=dialect,
         rows=rows,
+        plan=plan,
+        held_out_plan=held_out,
         mesh=mesh,
         compute_dtype=dtype,
     )
@@ -111,37 +118,15 @@ def _weight_bytes(config: TrainConfig, parameters: int, dtype: Any) -> int:
     return parameters * (16 if config.method == "full" else jnp.dtype(dtype).itemsize)
 
 
-def total_steps(config: TrainConfig, rows: int) -> int:
-    """Optimizer steps of the whole run."""
-    per_epoch = steps_per_epoch(rows, batch_size=config.batch_size, accumulation=config.gradient_accumulation)
-    steps = max(1, round(config.epochs * per_epoch))
-    return min(steps, config.max_steps or steps)
-
-
 def fit(config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRequest) -> FitResult:
     """Trains `prepared.model` in place, continuing from the folder's newest checkpoint if there is one.
 
     Raises:
       TrainingError: the loss stays non-finite.
     """
-    steps = total_steps(config, len(prepared.rows.train))
-    row_multiple = row_parts(prepared.mesh)
-    feed = BatchFeed(
-        batches(
-            prepared.rows.train,
-            batch_size=config.batch_size,
-            length=_length(prepared.rows.train),
-            accumulation=config.gradient_accumulation,
-            seed=config.seed,
-            epochs=math.ceil(config.epochs),
-            pad_id=prepared.tokenizer.pad_id,
-            row_multiple=row_multiple,
-            workers=config.workers,
-            stages=prepared.rows.stages,
-        ),
-        stop,
-    )
-    held_out = _eval_batches(config, prepared, row_multiple)
+    steps = total_steps(config, prepared.plan)
+    feed = BatchFeed(batches(prepared.rows.train, prepared.plan, workers=config.workers), stop)
+    held_out = _EvalBatches(prepared)
     start = time.monotonic()
     with prepared.on_mesh():
         log = JsonlBackend(folder.metrics)
@@ -215,33 +200,16 @@ def _wandb(folder: RunFolder) -> Any:
     return metrics_logger.WandbBackend(project="gemma-tool-use", name=folder.path.name)
 
 
-def _length(rows: RowSequence) -> int:
-    """The longest row, rounded up to a multiple of 32: one static shape, little padding."""
-    return -(-int(row_sizes(rows).lengths.max()) // 32) * 32
-
-
-def _eval_batches(config: TrainConfig, prepared: Prepared, row_multiple: int) -> "_EvalBatches | list[Any]":
-    if not len(prepared.rows.held_out):
-        return []
-    elements = eval_batches(
-        prepared.rows.held_out,
-        batch_size=config.batch_size,
-        length=_length(prepared.rows.held_out),
-        pad_id=prepared.tokenizer.pad_id,
-        row_multiple=row_multiple,
-    )
-    return _EvalBatches(elements, steps_per_epoch(len(prepared.rows.held_out), batch_size=config.batch_size))
-
-
 class _EvalBatches:
     """The batches of the held-out rows, made anew for each evaluation, so that they need not fit into memory."""
 
-    def __init__(self, elements: Iterable[Element], count: int) -> None:
-        self._elements, self._count = elements, count
+    def __init__(self, prepared: Prepared) -> None:
+        self._rows, self._plan = prepared.rows.held_out, prepared.held_out_plan
 
     def __len__(self) -> int:
-        return self._count
+        return self._plan.elements if self._plan else 0
 
     def __iter__(self) -> Iterator[Element]:
-        for element in self._elements:
-            yield {name: element[name] for name in STEP_ARRAYS}
+        if self._plan:
+            for element in eval_batches(self._rows, self._plan):
+                yield {name: element[name] for name in STEP_ARRAYS}

@@ -16,9 +16,11 @@ from flax import nnx
 from rich.console import Console
 
 from gemma_tool_use.data.counts import counts_table
+from gemma_tool_use.data.packing import BatchPlan
 from gemma_tool_use.data.rows import RowSequence, row_sizes
 from gemma_tool_use.training.config import TrainConfig
-from gemma_tool_use.training.fit import FitResult, Prepared, total_steps
+from gemma_tool_use.training.fit import FitResult, Prepared
+from gemma_tool_use.training.plans import total_steps
 from gemma_tool_use.training.run_folder import RunFolder, environment
 
 
@@ -92,8 +94,14 @@ def print_start(config: TrainConfig, prepared: Prepared, console: Console) -> No
         f"{jax.numpy.dtype(prepared.compute_dtype)}; LoRA rank {config.rank}: {len(lora)} arrays, "
         f"{trainable:,} parameters\n"
         f"{len(rows.train)} rows to train on ({tokens:,} tokens, {trained / tokens:.0%} trained), "
-        f"{len(rows.held_out)} held out; {total_steps(config, len(rows.train))} steps"
+        f"{len(rows.held_out)} held out\n"
+        f"{total_steps(config, prepared.plan)} steps of {config.gradient_accumulation} x {_shape(prepared.plan)}, "
+        f"{prepared.plan.efficiency:.0%} of them real tokens"
     )
+
+
+def _shape(plan: BatchPlan) -> str:
+    return f"{plan.shape.rows} x {plan.shape.length} tokens"
 
 
 def _totals(rows: RowSequence) -> tuple[int, int]:

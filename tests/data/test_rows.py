@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemma_tool_use.conversation import Conversation, Message
-from gemma_tool_use.data.rows import BatchShape, check_mask, collate, padded_length, question, split
+from gemma_tool_use.data.rows import BatchShape, check_mask, collate, padded_length, question, row_sizes, split
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.formats.encode import Encoded
 
@@ -27,28 +27,33 @@ class Words:
         return " ".join(f"w{i}" for i in ids)
 
 
-def test_a_full_element_with_accumulation_and_empty_rows():
-    shape = BatchShape(batch_size=2, length=4, pad_id=0, accumulation=2, row_multiple=3)
-    element = collate([A, B, C], [2, 0, 1], shape)
-    expected = {
-        "tokens": [[[2, 8, 9, 4], [2, 5, 6, 0], [0, 0, 0, 0]], [[2, 7, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]],
-        "loss_mask": [[[F, T, F, T], [F, F, T, F], [F, F, F, F]], [[F, T, F, F], [F, F, F, F], [F, F, F, F]]],
-        "positions": [[[0, 1, 2, 3]] * 3] * 2,
-        "segment_ids": [[[1, 1, 1, 1], [1, 1, 1, 0], [0, 0, 0, 0]], [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]],
-        "lengths": [[4, 3, 0], [2, 0, 0]],
-        "row_index": [[[2], [0], [-1]], [[1], [-1], [-1]]],
-        "normalizer": 4.0,
+def test_packed_rows_with_accumulation_and_an_empty_row():
+    row_index = np.array([[[2, -1], [0, 1]], [[1, -1], [-1, -1]]], np.int32)
+    element = collate([A, B, C], row_index, length=6, pad_id=9)
+    assert {name: array.tolist() for name, array in element.items()} == {
+        "tokens": [
+            [[2, 8, 9, 4, 9, 9], [2, 5, 6, 2, 7, 9]],
+            [[2, 7, 9, 9, 9, 9], [9, 9, 9, 9, 9, 9]],
+        ],
+        "loss_mask": [
+            [[F, T, F, T, F, F], [F, F, T, F, T, F]],
+            [[F, T, F, F, F, F], [F, F, F, F, F, F]],
+        ],
+        "positions": [
+            [[0, 1, 2, 3, 0, 0], [0, 1, 2, 0, 1, 0]],
+            [[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]],
+        ],
+        "segment_ids": [
+            [[1, 1, 1, 1, 0, 0], [1, 1, 1, 2, 2, 0]],
+            [[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]],
+        ],
     }
-    dtypes = dict.fromkeys(expected, "int32") | {"loss_mask": "bool", "normalizer": "float32"}
-    assert {name: array.tolist() for name, array in element.items()} == expected
-    assert {name: str(array.dtype) for name, array in element.items()} == dtypes
-    assert isinstance(element["normalizer"], np.ndarray)
-
-
-def test_rows_are_padded_with_the_pad_id_and_position_0_is_no_target():
-    element = collate([row([2, 5], [T, T])], [0], BatchShape(batch_size=1, length=3, pad_id=9))
-    assert element["tokens"].tolist() == [[[2, 5, 9]]]
-    assert element["normalizer"] == 1
+    assert {name: str(array.dtype) for name, array in element.items()} == {
+        "tokens": "int32",
+        "loss_mask": "bool",
+        "positions": "int32",
+        "segment_ids": "int32",
+    }
 
 
 def test_a_batch_of_4_has_8_rows_on_8_devices():
@@ -62,17 +67,9 @@ def test_sizes_that_are_not_positive_are_all_named():
         BatchShape(batch_size=0, length=0, pad_id=0, accumulation=-1, row_multiple=0)
 
 
-def test_without_a_length_the_longest_row_decides():
-    assert padded_length([A, C], None) == 64
-    assert padded_length([A, row(range(65), [T] * 65)], None) == 128
-    assert padded_length([C], 4) == 4
-
-
-def test_a_row_longer_than_the_batches_is_never_cut():
-    with pytest.raises(DataError, match="a row has 4 tokens and the batches only 3"):
-        padded_length([A, C], 3)
-    with pytest.raises(DataError, match="no rows"):
-        padded_length([], 3)
+def test_without_packing_the_longest_row_decides_the_length():
+    assert padded_length(row_sizes([A, C])) == 32
+    assert padded_length(row_sizes([A, row(range(33), [T] * 33)])) == 64
 
 
 @pytest.mark.parametrize("mask", [[F, F, F], [T, F, F]])

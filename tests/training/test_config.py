@@ -8,7 +8,7 @@ from gemma_tool_use.training.config import PRESETS, TrainConfig
 
 def test_the_default_is_the_format_run_of_the_plan():
     config = PRESETS["default"]
-    assert (config.batch_size, config.epochs, config.learning_rate, config.max_length) == (4, 3.0, 1e-4, 512)
+    assert (config.batch_size, config.epochs, config.learning_rate, config.max_length) == (2, 3.0, 1e-4, 512)
     assert (config.max_tools_used, config.max_tools_offered, config.rank, config.alpha) == (2, 3, 16, 16.0)
     assert config.model == "google/gemma-3-270m-it"
 
@@ -50,3 +50,16 @@ def test_base_weights_are_packed_with_qlora_only():
     assert TrainConfig(method="full").packed_as is None
     assert TrainConfig(method="qlora").packed_as == "nf4"
     assert TrainConfig(method="qlora", quantization="int8").packed_as == "int8"
+
+
+def test_a_packed_row_is_1024_tokens_or_the_longest_conversation():
+    assert TrainConfig().tokens_per_packed_row == 1024
+    assert TrainConfig(max_length=2000).tokens_per_packed_row == 2048
+    assert TrainConfig(max_length=300, packed_length=300).tokens_per_packed_row == 300
+
+
+def test_a_packed_row_that_is_too_short_or_unused_is_refused():
+    with pytest.raises(ConfigError, match="--packed-length 256 is shorter than --max-length 512"):
+        TrainConfig(packed_length=256)
+    with pytest.raises(ConfigError, match="--packed-length 1024 says nothing with --no-packing"):
+        TrainConfig(packing=False, packed_length=1024)

@@ -15,8 +15,9 @@ import pytest
 from tiny_tokenizer import tiny_tokenizer
 
 from gemma_tool_use.conversation import Message
+from gemma_tool_use.data.packing import plan_batches
 from gemma_tool_use.data.pipeline import batches, encode_rows, eval_batches
-from gemma_tool_use.data.rows import row_sizes, split
+from gemma_tool_use.data.rows import BatchShape, padded_length, row_sizes, split
 from gemma_tool_use.data.store import build, units
 from gemma_tool_use.data.store.encode_unit import Recipe
 from gemma_tool_use.data.store.stored_rows import StoredRows, pick, pick_texts
@@ -107,14 +108,20 @@ def test_sizes_are_known_without_reading_rows(tmp_path, conversations, in_memory
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_of_a_store_have_the_bits_of_batches_in_memory(tmp_path, conversations, in_memory, workers):
     rows = opened(tmp_path, conversations).encoded.rows
-    shape = {"batch_size": 3, "length": None, "pad_id": 0, "seed": 4, "epochs": 2, "accumulation": 2, "row_multiple": 2}
-    assert_same_elements(batches(rows, workers=workers, **shape), batches(in_memory.rows, **shape))
+    expected = batches(in_memory.rows, plan_of(in_memory.rows, seed=4, epochs=2))
+    assert_same_elements(batches(rows, plan_of(rows, seed=4, epochs=2), workers=workers), expected)
 
 
 def test_eval_batches_of_a_store_have_the_bits_of_those_in_memory(tmp_path, conversations, in_memory):
     rows = opened(tmp_path, conversations).encoded.rows
-    shape = {"batch_size": 3, "length": None, "pad_id": 0, "row_multiple": 2}
-    assert_same_elements(eval_batches(rows, **shape), eval_batches(in_memory.rows, **shape))
+    expected = eval_batches(in_memory.rows, plan_of(in_memory.rows, shuffle=False))
+    assert_same_elements(eval_batches(rows, plan_of(rows, shuffle=False)), expected)
+
+
+def plan_of(rows, **settings):
+    sizes = row_sizes(rows)
+    shape = BatchShape(batch_size=3, length=2 * padded_length(sizes), pad_id=0, accumulation=2, row_multiple=2)
+    return plan_batches(sizes, shape, **settings)
 
 
 def assert_same_elements(stored, expected):
