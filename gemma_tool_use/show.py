@@ -34,6 +34,7 @@ from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import DEFAULT_DIALECT, get_dialect
 from gemma_tool_use.formats.encode import Encoded, encode
 from gemma_tool_use.formats.tokenizer import Tokenizer, load_tokenizer
+from gemma_tool_use.formats.turn_tags import in_turns_of
 from gemma_tool_use.models.resolve import tokenizer_file
 from gemma_tool_use.settings import export_to_libraries, load_settings
 
@@ -93,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = parse(ShowConfig, words, prog="gemma-tool-use show", description=description)
     dialect = get_dialect(config.dialect)
     rows = _rows(config)
-    show(rows, dialect, _tokenizer(config.model), Console(highlight=False), one_per_line=config.tokens)
+    tokenizer = _tokenizer(config.model)
+    console = Console(highlight=False)
+    show(rows, in_turns_of(dialect, tokenizer), tokenizer, console, one_per_line=config.tokens)
     return EXIT_OK
 
 

@@ -33,6 +33,7 @@ from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.flags import parse
 from gemma_tool_use.formats.dialects import DEFAULT_DIALECT, get_dialect
 from gemma_tool_use.formats.tokenizer import load_tokenizer
+from gemma_tool_use.formats.turn_tags import in_turns_of
 from gemma_tool_use.models.resolve import tokenizer_file
 from gemma_tool_use.settings import export_to_libraries, load_settings
 
@@ -79,9 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = load_settings()
     export_to_libraries(settings)
     source, files = sources.locate(config.source, config.input, allow_non_commercial=True)
+    tokenizer = load_tokenizer(tokenizer_file(config.model, cache_dir=settings.cache_dir))
     check_settings = CheckSettings(
-        dialect=dialect,
-        tokenizer=load_tokenizer(tokenizer_file(config.model, cache_dir=settings.cache_dir)),
+        dialect=in_turns_of(dialect, tokenizer),
+        tokenizer=tokenizer,
         max_length=config.max_length,
         first_call_only=config.first_call_only,
         rules=RuleSettings(keep_out_bfcl=config.keep_out_bfcl, keep_out=config.keep_out),

@@ -17,6 +17,7 @@ from gemma_tool_use.data.rules.shape import Problem
 from gemma_tool_use.errors import ConfigError, suggest
 from gemma_tool_use.formats.dialects import get_dialect
 from gemma_tool_use.formats.tokenizer import Tokenizer, load_tokenizer
+from gemma_tool_use.formats.turn_tags import in_turns_of
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -47,7 +48,8 @@ def classify(text: str) -> tuple[str, float]:
 def tokens(conversation: Conversation, settings: RuleSettings) -> Problem | None:
     if settings.max_tokens is None or settings.tokenizer is None:
         return None
-    tokenizer, dialect = _tokenizer(settings.tokenizer), get_dialect(settings.dialect)
+    tokenizer = _tokenizer(settings.tokenizer)
+    dialect = in_turns_of(get_dialect(settings.dialect), tokenizer)
     encoded = encode_row(conversation, dialect, tokenizer, max_length=settings.max_tokens)
     return (encoded.reason, encoded.detail) if isinstance(encoded, Reject) else None
 
