@@ -11,6 +11,7 @@ from tiny_tokenizer import write_tiny_tokenizer
 from gemma_tool_use.models.gemma3 import tiny
 from gemma_tool_use.models.load import load_base
 from gemma_tool_use.models.resolve import resolve
+from gemma_tool_use.models.sharding import place
 
 # Two layers of which one is global, and a window shorter than the rows.
 SPEC = tiny(num_layers=6, sliding_window=24, hidden_dim=96)
@@ -37,4 +38,4 @@ def random_lora(model: Any, seed: int = 1) -> None:
 
     state = nnx.state(model, nnx.LoRAParam)
     rng = np.random.default_rng(seed)
-    nnx.update(model, jax.tree.map(lambda x: jnp.asarray(rng.normal(0, 0.05, x.shape), x.dtype), state))
+    nnx.update(model, jax.tree.map(lambda x: place(rng.normal(0, 0.05, x.shape).astype(x.dtype), x.sharding), state))

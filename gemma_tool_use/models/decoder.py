@@ -21,6 +21,7 @@ from gemma_tool_use.models import kernels
 from gemma_tool_use.models.attention import attention
 from gemma_tool_use.models.linear import linear
 from gemma_tool_use.models.quantize import dense, dense_rows
+from gemma_tool_use.models.sharding import shard_rows, whole_width
 from gemma_tool_use.models.spec import Llama3Rope, ModelSpec
 
 Attend: TypeAlias = Callable[[int, jax.Array, jax.Array, jax.Array], jax.Array]
@@ -59,7 +60,7 @@ def run_layers(model: Any, tokens: jax.Array, positions: jax.Array, attend: Atte
       attend: says which keys a query sees.
     """
     spec: ModelSpec = model.spec
-    x = dense_rows(model.embedder.input_embedding.get_value(), tokens.reshape(-1))
+    x = shard_rows(dense_rows(whole_width(model.embedder.input_embedding.get_value()), tokens.reshape(-1)))
     if spec.family.scales_embedding:
         x *= jnp.sqrt(spec.embed_dim).astype(x.dtype)
     ropes = {
@@ -89,9 +90,9 @@ def _layer(layer: Any, spec: ModelSpec, x: jax.Array, rope: _Rope, attend: Calla
     """x: [tokens, width]."""
     before, after, before_mlp, after_mlp = (getattr(layer, name) if name else None for name in spec.family.layer_norms)
     attended = _attention(layer.attn, spec, _rms_norm(x, before, spec), rope, attend, scale)
-    x = x + (_rms_norm(attended, after, spec) if after is not None else attended)
+    x = shard_rows(x + (_rms_norm(attended, after, spec) if after is not None else attended))
     down = _mlp(layer.mlp, spec, _rms_norm(x, before_mlp, spec), scale)
-    return x + (_rms_norm(down, after_mlp, spec) if after_mlp is not None else down)
+    return shard_rows(x + (_rms_norm(down, after_mlp, spec) if after_mlp is not None else down))
 
 
 def _mlp(mlp: Any, spec: ModelSpec, x: jax.Array, scale: float) -> jax.Array:

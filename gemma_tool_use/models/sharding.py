@@ -43,6 +43,12 @@ def shard_rows(x: jax.Array) -> jax.Array:
     return x if row_shards() == 1 else jax.lax.with_sharding_constraint(x, PartitionSpec(ROW_AXES))
 
 
+def whole_width(table: Any) -> Any:
+    """An embedding [vocabulary, width], possibly packed, gathered along "fsdp" to be looked up in; the vocabulary stays
+    cut along "tensor". Without this XLA looks up parts of the width for all rows, and then exchanges the rows."""
+    return table if row_shards() == 1 else jax.lax.with_sharding_constraint(table, PartitionSpec(TENSOR))
+
+
 def row_shards() -> int:
     """Over how many parts the mesh in context spreads rows; 1 without a mesh, and inside `shard_map` over them."""
     mesh = jax.sharding.get_abstract_mesh()
