@@ -130,8 +130,10 @@ def read_batches(
     """
     before = f"{unit.path.name}:" if unit.kind == "lines" else f"{unit.path.name} row "
     for batch in _numbered(unit, columns, optional, lazy):
-        placed = [(f"{before}{number}", row) for number, row in batch]
-        yield [(at, dataclasses.replace(row, where=at)) if isinstance(row, Reject) else (at, row) for at, row in placed]
+        yield [
+            (at := f"{before}{number}", dataclasses.replace(row, where=at) if isinstance(row, Reject) else row)
+            for number, row in batch
+        ]
 
 
 def kind_of(path: Path) -> Kind:

@@ -28,6 +28,7 @@ _IDS: ByObject[int] = ByObject()
 
 # Punctuation of sentences; signs of arithmetic, currencies and units are part of the question.
 _SENTENCE = ".,;:!?\"'`()[]{}«»‹›¿¡、。〈〉《》「」『』【】〔〕・।؟،؛"
+_ASCII_SENTENCE = "".join(filter(str.isascii, _SENTENCE))
 _INVISIBLE = [0x00AD, 0x034F, 0x061C, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065)]
 _SAME = str.maketrans(
     {code: None for code in [*_INVISIBLE, *range(0xFE00, 0xFE10)]}
@@ -67,16 +68,18 @@ def row_keys(conversation: Conversation, *, near: bool = True) -> RowKeys:
     """All keys of a conversation; about 0.05 ms for one with three tools. Without `near` no signature."""
     text = question_key(conversation)
     own = conversation.meta.get("names")
-    own = own if isinstance(own, dict) else {}
-    tools = tuple([tool_id(tool) for tool in conversation.tools])
+    tools = [tool_id(tool) for tool in conversation.tools]
+    names = [tool.name for tool in conversation.tools]
     called = sorted({call.name for message in conversation.messages for call in message.calls})
+    if isinstance(own, dict):
+        names, called = ([_own_name(own, name) for name in some] for some in (names, called))
     return RowKeys(
         text=text,
         question=hash_text(text),
         exact=hash_parts([text, *[f"{tool:016x}" for tool in sorted(set(tools))]]),
-        called=_names_id(tuple([_own_name(own, name) for name in called])),
-        tools=tools,
-        apis=tuple([api_id(_own_name(own, tool.name)) for tool in conversation.tools]),
+        called=_names_id(tuple(called)),
+        tools=tuple(tools),
+        apis=tuple(map(api_id, names)),
         signature=signature(text) if near else _NO_SIGNATURE,
     )
 
@@ -105,10 +108,12 @@ def _short_normalised(text: str) -> str:
 
 
 def _normalised(text: str) -> str:
+    marks = _ASCII_SENTENCE  # fewer to look for
     if not text.isascii():
         text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(_SAME)
-    words = [word.strip(_SENTENCE) for word in text.casefold().split()]
-    return " ".join([word for word in words if word])
+        marks = _SENTENCE
+    words = [word.strip(marks) for word in text.casefold().split()]
+    return " ".join(words if "" not in words else filter(None, words))
 
 
 def tool_id(tool: ToolSpec) -> int:

@@ -132,12 +132,11 @@ def _batches(
     values = {name: _values(batch.column(name), lazy=lazy) for name in batch.schema.names}
     cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // TOGETHER_BYTES)) + 1
     for start, stop in itertools.pairwise([0, *cuts.tolist(), len(batch)]):
-        rows: list[tuple[int, Row]] = []
-        for i in range(start, stop):
-            if lazy:
-                rows.append((number + i, LazyRow(values, i)))
-            else:
-                rows.append((number + i, {name: column[i] for name, column in values.items()}))
+        rows: list[tuple[int, Row]]
+        if lazy:
+            rows = [(number + i, LazyRow(values, i)) for i in range(start, stop)]
+        else:
+            rows = [(number + i, {name: column[i] for name, column in values.items()}) for i in range(start, stop)]
         for i in np.flatnonzero(sizes[start:stop] > MAX_ROW_BYTES).tolist():
             detail = f"{sizes[start + i]:,} bytes, more than {MAX_ROW_BYTES:,}"
             rows[i] = (number + start + i, Reject(reason=ROW_TOO_LARGE, detail=detail))
@@ -213,13 +212,11 @@ def _values(column: pa.Array, *, lazy: bool) -> Sequence[Any]:
     if not isinstance(column, pa.DictionaryArray):
         kept = lazy and len(column) and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
         return _Texts(column) if kept else column.to_pylist()
-    used: dict[int, Any] = {}
-    result = []
-    for i in column.indices.to_pylist():
-        if i is not None and i not in used:
-            used[i] = column.dictionary[i].as_py()
-        result.append(None if i is None else used[i])
-    return result
+    indices = column.indices
+    numbers = indices.to_pylist() if indices.null_count else indices.to_numpy().tolist()
+    used = sorted(set(numbers) - {None})
+    known = dict(zip(used, column.dictionary.take(pa.array(used, pa.int64())).to_pylist(), strict=True))
+    return [known.get(number) for number in numbers]
 
 
 def _open(path: Path, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:

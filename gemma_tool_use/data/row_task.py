@@ -103,4 +103,8 @@ class RowTask:
 
 
 def _row_id(row: Mapping[str, Any], where: str) -> str:
-    return next((row[name] for name in ("uuid", "id") if isinstance(row.get(name), str) and row[name]), where)
+    for name in ("uuid", "id"):
+        value = row.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return where

@@ -16,6 +16,8 @@ from gemma_tool_use.conversation import ToolCall
 from gemma_tool_use.errors import DataError
 
 MAX_DEPTH = 64
+# From here on a float may have been an integer of more than 64 bits, or is none at all.
+_HUGE = 2.0**63
 _PLAIN = frozenset({str, int, bool, type(None)})
 # Python converts no longer integers between text and number (sys.set_int_max_str_digits): 4,300 digits.
 _MAX_INTEGER_BITS = 14_000
@@ -87,16 +89,44 @@ def read_json(text: str) -> Any:
 
 
 def _plain_object(text: str) -> dict[str, Any] | None:
-    """An object without objects, lists, floats and colons in it, as most arguments are; None for any other text.
+    """An object, read in a tenth of the time; None for a text that is none, and for a rare one.
 
-    With as many keys as there are colons none stands twice. An integer of more than 64 bits comes out as a float here.
+    With as many colons as the text has, in its keys, behind them and in its strings, no key stands twice.
     """
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    plain = type(value) is dict and len(value) == text.count(":") and _PLAIN.issuperset(map(type, value.values()))
-    return value if plain else None
+    if type(value) is not dict:
+        return None
+    colons = text.count(":")
+    if len(value) == colons and _PLAIN.issuperset(map(type, value.values())):
+        return value
+    # A colon may be written as \u003a, and then counts where it should not.
+    return value if "\\u" not in text and _colons(value) == colons else None
+
+
+def _colons(value: dict[str, Any]) -> int:
+    """The colons in the JSON text of an object; -1 when it has a huge number, or more than `MAX_DEPTH` levels."""
+    level: list[Any] = [value]
+    count = depth = 0
+    while level:
+        depth += 1
+        below: list[Any] = []
+        for each in level:
+            kind = type(each)
+            if kind is str:
+                count += each.count(":")
+            elif kind is dict:
+                count += len(each)
+                below += each
+                below += each.values()
+            elif kind is list:
+                below += each
+            elif kind is float and not -_HUGE < each < _HUGE:
+                return -1
+        level = below
+    return count if depth <= MAX_DEPTH else -1
 
 
 def _read_any(text: str) -> Any:

@@ -15,7 +15,29 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 PIECES = st.sampled_from(
-    ['"a"', '"b"', ":", ":1", '"a":1', '"a" :2', ",", "{", "}", "-0", "1e999", " ", "\ufeff", "\t", "3"]
+    [
+        '"a"',
+        '"b"',
+        '"a:"',
+        '"\\u003a"',
+        "[",
+        "]",
+        '{"a":',
+        "}",
+        ":",
+        ":1",
+        '"a":1',
+        '"a" :2',
+        ",",
+        "{",
+        "}",
+        "-0",
+        "1e999",
+        " ",
+        "\ufeff",
+        "\t",
+        "3",
+    ]
 )
 
 
@@ -41,7 +63,18 @@ def test_texts_are_read_or_refused_alike(pieces):
         assert outcome(read_json, text) == outcome(json_value._read_any, text)
 
 
-@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"a" :1, "a" :2}', '{"a": ":", "a": 2}', '{"": 1, "": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a" :1, "a" :2}',
+        '{"a": ":", "a": 2}',
+        '{"": 1, "": 1}',
+        '{"b": {"a": [1], "a": ["x"]}}',
+        '{"b": "\\u003a", "a": 1, "a": 2}',
+        '{"a": {":": 1}, "a": {":": ":"}}',
+    ],
+)
 def test_a_key_that_stands_twice_is_refused(text):
     with pytest.raises(ValueError, match="stands twice"):
         read_json(text)
@@ -49,3 +82,14 @@ def test_a_key_that_stands_twice_is_refused(text):
 
 def test_an_integer_of_more_than_64_bits_stays_one():
     assert read_json('{"n": 18446744073709551616}') == {"n": 2**64}
+
+
+def test_nested_arguments_with_colons_are_read_the_fast_way():
+    text = '{"at": "10:30", "stops": [{"url": "http://a.b/c", "n": [1, null, true]}, {}]}'
+    assert json_value._plain_object(text) == json.loads(text)
+
+
+@pytest.mark.parametrize("levels", [62, 63, 64])
+def test_no_more_levels_are_read_the_fast_way_than_the_slow(levels):
+    text = '{"a": ' + "[" * levels + "]" * levels + "}"
+    assert outcome(read_json, text) == outcome(json_value._read_any, text)

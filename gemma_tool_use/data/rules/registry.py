@@ -181,12 +181,15 @@ def _without_objections(
 ) -> list[int]:
     """Puts the first objection to a row in its place; returns the numbers of the rows without any."""
     alive = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Conversation)]
+    rows: list[Conversation] = [outcomes[number] for number in alive]  # pyright: ignore[reportAssignmentType]
     for rule in rules:
-        rows: list[Conversation] = [outcomes[number] for number in alive]  # pyright: ignore[reportAssignmentType]
         check = rule.check
         problems = rule.check_all(rows, settings) if rule.check_all else [check(row, settings) for row in rows]
+        if not any(problems):
+            continue
         for number, row, problem in zip(alive, rows, problems, strict=True):
             if problem is not None:
                 outcomes[number] = Reject(id=row.id, reason=problem[0], detail=problem[1])
-        alive = [number for number, problem in zip(alive, problems, strict=True) if problem is None]
+        left = [place for place, problem in enumerate(problems) if problem is None]
+        alive, rows = [alive[place] for place in left], [rows[place] for place in left]
     return alive

@@ -18,6 +18,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from gemma_tool_use.data.by_object import CACHED_CHARACTERS, ByObject
 from gemma_tool_use.data.keys import canonical
 
 MAX_CHARACTERS = 65_536
@@ -32,14 +33,18 @@ _DYNAMIC = ("$dynamicRef", "$recursiveRef")
 Validator = Any
 """One of jsonschema-rs's validator classes, which have no common base."""
 Fault = tuple[tuple[str | int, ...], str]
+_LATEST: ByObject[Validator | str] = ByObject(1024)
 
 
 def validator(schema: dict[str, Any]) -> Validator | str:
     """The compiled schema, or why it cannot be checked. The last 1,024 are kept."""
-    key = canonical(schema)
-    if key is not None and len(key) <= MAX_CHARACTERS:
-        return _known(key)
-    return _new(schema)
+    found = _LATEST.get(schema)
+    if found is None:
+        key = canonical(schema)
+        found = _known(key) if key is not None and len(key) <= MAX_CHARACTERS else _new(schema)
+        if key is not None and len(key) <= CACHED_CHARACTERS:
+            _LATEST.put(schema, found)
+    return found
 
 
 @functools.lru_cache(maxsize=1024)

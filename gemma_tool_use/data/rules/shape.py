@@ -4,7 +4,6 @@ Each is a pure function `(conversation, settings) -> (reason, detail) | None`; N
 """
 
 import collections
-import dataclasses
 import json
 
 import orjson
@@ -47,7 +46,13 @@ def first_call(conversation: Conversation) -> Conversation:
         if message.calls:
             if i + 1 == len(conversation.messages):
                 return conversation
-            return dataclasses.replace(conversation, messages=conversation.messages[: i + 1])
+            return Conversation(  # `dataclasses.replace` takes twice as long
+                id=conversation.id,
+                source=conversation.source,
+                tools=conversation.tools,
+                messages=conversation.messages[: i + 1],
+                meta=conversation.meta,
+            )
     return conversation
 
 

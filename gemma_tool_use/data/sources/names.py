@@ -9,7 +9,6 @@ The same name is always written the same way, unless that would give two functio
 """
 
 import dataclasses
-import functools
 import hashlib
 import re
 import string
@@ -23,16 +22,14 @@ NAMES = "names"
 MAX_LENGTH = 64
 
 _SAFE = frozenset(string.ascii_letters + string.digits + "_.-")
+# Writable names of rows so far; servers' tools come back in thousands of rows.
+_KNOWN: set[str] = set()
+_MOST_KNOWN = 8192
 _WRITABLE = re.compile(f"[A-Za-z0-9_.-]{{1,{MAX_LENGTH}}}")
 
 
 def is_writable(name: str) -> bool:
     """Whether a name is 1 to 64 letters, digits, `_`, `.` and `-`."""
-    return len(name) <= MAX_LENGTH and _is_writable(name)
-
-
-@functools.lru_cache(maxsize=8192)
-def _is_writable(name: str) -> bool:
     return _WRITABLE.fullmatch(name) is not None
 
 
@@ -84,7 +81,14 @@ def _all_writable(conversation: Conversation) -> bool:
             names += [call.name for call in message.calls]
         elif message.name is not None:
             names.append(message.name)
-    return all(map(is_writable, names))
+    if _KNOWN.issuperset(names):
+        return True
+    if not all(map(is_writable, names)):
+        return False
+    if len(_KNOWN) > _MOST_KNOWN:
+        _KNOWN.clear()
+    _KNOWN.update(names)
+    return True
 
 
 def _free(name: str, taken: set[str]) -> str:

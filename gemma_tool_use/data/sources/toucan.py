@@ -38,9 +38,11 @@ LICENCE = Licence(name="Apache-2.0", url=f"https://huggingface.co/datasets/{HUB_
 ROLES = ("system", "user", "assistant", "tool_call", "tool_response")
 # `ast` needs several hundred bytes per element; a call of this many characters (some 60,000 tokens) trains nothing.
 MAX_CALL_CHARS = 262_144
-# How a tool begins in Toucan, and in the same without blanks.
-_OPENINGS = ('{"type": "function", ', '{"type":"function",')
-_SPACE = " \t\n\r"
+# How a tool begins in Toucan, and in the same without blanks; and how the next one does.
+_OPENINGS = (
+    ('{"type": "function", ', ', {"type": "function", '),
+    ('{"type":"function",', ',{"type":"function",'),
+)
 # Longer tools are parsed each time, so that the cache holds at most 64 MiB of text whatever the rows are.
 _CACHED_CHARACTERS = 8192
 
@@ -177,24 +179,22 @@ def _known_tools(text: str) -> tuple[ToolSpec, ...] | None:
     Servers' tools come back in thousands of rows, so each is parsed once. Wherever the text is cut, what comes out is
     right: pieces that are JSON values with commas between them are the elements of the list, and of no other.
     """
-    for opening in _OPENINGS:
+    for opening, between in _OPENINGS:
         if text.startswith(opening, 1):
-            first, *rest = text.split(opening)
-            pieces = [opening + piece.rstrip(_SPACE) for piece in rest]
-            ends = [piece[-1] for piece in pieces]
-            if first != "[" or ends.pop() != "]" or any(end != "," for end in ends):
+            if text[0] != "[" or text[-1] != "]":
                 return None
-            if max(map(len, pieces)) > _CACHED_CHARACTERS:
+            pieces = text[1 + len(opening) : -1].split(between)
+            if len(text) > _CACHED_CHARACTERS and max(map(len, pieces)) > _CACHED_CHARACTERS:
                 return None
-            tools = [_known_tool(piece[:-1]) for piece in pieces]
+            tools = [_known_tool(opening, piece) for piece in pieces]
             return None if None in tools else tuple(tools)  # pyright: ignore[reportReturnType]
     return None
 
 
 @functools.lru_cache(maxsize=8192)
-def _known_tool(text: str) -> ToolSpec | None:
+def _known_tool(opening: str, rest: str) -> ToolSpec | None:
     try:
-        items = strict_json(f"[{text}]")  # a list, because the depth of values is counted from the whole list
+        items = strict_json(f"[{opening}{rest}]")  # a list, because the depth of values is counted from the whole list
         return tool_from_dict(items[0]) if len(items) == 1 else None
     except (ValueError, DataError):
         return None
