@@ -21,6 +21,7 @@ from gemma_tool_use.models import kernels
 from gemma_tool_use.models.attention import attention
 from gemma_tool_use.models.linear import linear
 from gemma_tool_use.models.quantize import dense, dense_rows
+from gemma_tool_use.models.remat import ATTENTION, MLP, kept, rematerialised
 from gemma_tool_use.models.sharding import shard_rows, whole_width
 from gemma_tool_use.models.spec import Llama3Rope, ModelSpec
 
@@ -36,7 +37,8 @@ def hidden_states(model: Any, tokens: jax.Array, positions: jax.Array, segment_i
     A token attends to itself and the earlier tokens of its own segment.
 
     Args:
-      model: a Tunix module with its `spec` (`models.families`), with or without LoRA.
+      model: a Tunix module with its `spec` (`models.families`), with or without LoRA. Its `remat`, where it has
+        one, says what is kept for the backward pass (`models.remat`).
       tokens: int32 [rows, length].
       positions: int32 [rows, length], restarting at 0 with each segment.
       segment_ids: int32 [rows, length]; 0 is padding.
@@ -47,7 +49,7 @@ def hidden_states(model: Any, tokens: jax.Array, positions: jax.Array, segment_i
         window = spec.sliding_window if spec.is_local(layer) else None
         options: dict[str, Any] = {"window": window, "softcap": spec.attention_softcap}
         out = kernels.attention(q, k, v, segment_ids, **options)
-        return attention(q, k, v, segment_ids, **options) if out is None else out
+        return kept(attention(q, k, v, segment_ids, **options), ATTENTION) if out is None else out
 
     return run_layers(model, tokens, positions, attend)
 
@@ -68,7 +70,10 @@ def run_layers(model: Any, tokens: jax.Array, positions: jax.Array, attend: Atte
     }
     scale = getattr(model, "lora_scale", 0.0)
     for i, layer in enumerate(model.layers):
-        x = _layer(layer, spec, x, ropes[spec.is_local(i)], functools.partial(attend, i), scale)
+        one = functools.partial(
+            _layer, layer, spec, rope=ropes[spec.is_local(i)], attend=functools.partial(attend, i), scale=scale
+        )
+        x = rematerialised(one, getattr(model, "remat", "none"))(x)
     return _rms_norm(x, model.final_norm, spec).reshape(*tokens.shape, -1)
 
 
@@ -91,7 +96,7 @@ def _layer(layer: Any, spec: ModelSpec, x: jax.Array, rope: _Rope, attend: Calla
     before, after, before_mlp, after_mlp = (getattr(layer, name) if name else None for name in spec.family.layer_norms)
     attended = _attention(layer.attn, spec, _rms_norm(x, before, spec), rope, attend, scale)
     x = shard_rows(x + (_rms_norm(attended, after, spec) if after is not None else attended))
-    down = _mlp(layer.mlp, spec, _rms_norm(x, before_mlp, spec), scale)
+    down = kept(_mlp(layer.mlp, spec, _rms_norm(x, before_mlp, spec), scale), MLP)
     return shard_rows(x + (_rms_norm(down, after_mlp, spec) if after_mlp is not None else down))
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import jax
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
-SAVED = "attention"
-"""`jax.ad_checkpoint.checkpoint_name` of what a rematerialised layer should keep: output and normalisers."""
+from gemma_tool_use.models.remat import ATTENTION
 
 # Tokens of a block of queries and of keys. Blocks that no query may see are skipped; smaller ones skip more, but leave
 # the matrix unit less to do than one step of the grid costs.
@@ -63,7 +62,7 @@ def splash_attention(
             use_fused_bwd_kernel=True,
         ),
         attn_logits_soft_cap=softcap,
-        residual_checkpoint_name=SAVED,
+        residual_checkpoint_name=ATTENTION,
         interpret=interpret,
     )
 
