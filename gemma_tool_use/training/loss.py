@@ -1,12 +1,15 @@
 """Cross-entropy over a 262,144-token vocabulary, only where `loss_mask` says so.
 
-In Gemma 3 270M the vocabulary projection is 63 % of the arithmetic, and most of a tool-calling row is prompt. So logits
-are computed for the trained positions alone, `CHUNK` of them at a time, and the gradient of the hidden states is formed
-in the same sweep, as softmax(logits) @ table - table[target]: no one-hot, never [batch, length, vocabulary].
+In Gemma 3 270M the vocabulary projection is 63 % of the arithmetic, and most of a tool-calling row is prompt. So only
+the trained positions reach the vocabulary, a chunk of them at a time. The gradient of the hidden states is
+softmax(logits) @ table - table[target]; it is formed in the same pass over the table as the loss, block by block with a
+running softmax (as attention is in https://arxiv.org/abs/2205.14135, with the table as keys and values): no one-hot, no
+logits of more than a block of the vocabulary.
 """
 
+import dataclasses
 import functools
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,22 +17,37 @@ from jax.sharding import PartitionSpec
 
 from gemma_tool_use.models import kernels
 from gemma_tool_use.models.decoder import hidden_states, output_table
-from gemma_tool_use.models.quantize import Weight, dense, dense_block, dense_rows
-from gemma_tool_use.models.sharding import ROW_AXES, row_shards, tensor_shards
+from gemma_tool_use.models.quantize import Weight, dense_block, dense_rows
+from gemma_tool_use.models.sharding import ROW_AXES, row_shards, target_platform, tensor_shards
 
-# Positions per sweep: 96 x 262,144 float32 logits are 100 MB.
-CHUNK = 96
-# On a TPU the logits of a sweep stay inside a kernel, and one pass over the table serves all positions of the sweep:
-# 512 are enough to keep the matrix unit busy while the table streams by.
-TPU_CHUNK = 512
-# The gradient contracts over the vocabulary. As one product of 262,144 terms XLA's CPU backend reaches 120 GFLOP/s on
-# two cores, in blocks of 4,096 it reaches 200; elsewhere one product is best, except that a packed table would be
-# unpacked whole for it.
-BLOCK = 4096
+# Positions per pass over the table. On two cores 128 reach 80 % of the matrix rate and 256 88 %, but the last pass is
+# half empty on average, and a step has some hundred trained positions.
+CHUNK = 128
+# An accelerator needs more to keep its matrix unit busy while the table streams by.
+ACCELERATOR_CHUNK = 512
+# Rows of the table at a time: logits of 128 x 2,048 stay in a processor's cache.
+BLOCK = 2048
+ACCELERATOR_BLOCK = 32768
 _SMALLEST_BLOCK = 256
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossOptions:
+    """What the loss of a token is besides its negative log-likelihood.
+
+    Attributes:
+      label_smoothing: share of the target's weight that all tokens get alike (https://arxiv.org/abs/1512.00567).
+      z_loss: factor of the squared log of the softmax's normalizer (https://arxiv.org/abs/2204.02311, section 5).
+    """
+
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+
+
+PLAIN = LossOptions()
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
 def cross_entropy_sum(
     hidden: jax.Array,
     table: Weight,
@@ -37,10 +55,12 @@ def cross_entropy_sum(
     mask: jax.Array,
     table_trains: bool = False,
     softcap: float | None = None,
+    options: LossOptions = PLAIN,
 ) -> jax.Array:
-    """Sum of the negative log-likelihoods of the masked targets.
+    """Sum of the losses of the masked targets.
 
-    The number of sweeps follows the number of masked positions at run time, so any mask costs one compilation.
+    The number of passes over the table follows the number of masked positions at run time, so any mask costs one
+    compilation.
 
     Args:
       hidden: [positions, width] final hidden states.
@@ -49,14 +69,31 @@ def cross_entropy_sum(
       mask: bool [positions], True where the target contributes.
       table_trains: gives the table its gradient; else that is taken as zero.
       softcap: c, where logits become c * tanh(logit / c); None for none.
+      options: additions to the negative log-likelihood.
 
     Returns:
       float32 scalar, in nats.
     """
-    return _sweep(hidden, table, targets, mask, False, softcap)[0]
+    return _sweep(hidden, table, targets, mask, False, softcap, options)[0]
 
 
 _Sums: TypeAlias = tuple[jax.Array, jax.Array, jax.Array | None]
+
+
+class _Softmax(NamedTuple):
+    """What one pass over the table gives for some positions; "slope" is the derivative of the cap, 1 without one.
+
+    Attributes:
+      log_normalizer: logsumexp of the logits, float32 [positions].
+      expected: softmax * slope @ table, float32 [positions, width].
+      mean_logit: over the vocabulary, float32 [positions]; None unless labels are smoothed.
+      mean_row: slope @ table / vocabulary, float32 [positions, width]; None unless labels are smoothed.
+    """
+
+    log_normalizer: jax.Array
+    expected: jax.Array
+    mean_logit: jax.Array | None = None
+    mean_row: jax.Array | None = None
 
 
 def _sweep(
@@ -66,37 +103,37 @@ def _sweep(
     mask: jax.Array,
     table_trains: bool,
     softcap: float | None,
+    options: LossOptions,
 ) -> _Sums:
     """(sum of losses, its gradient with respect to `hidden`, and that with respect to `table` if it trains)."""
-    positions, chunk = hidden.shape[0], TPU_CHUNK if kernels.tpu_mode() else CHUNK
+    positions, chunk = hidden.shape[0], CHUNK if target_platform() == "cpu" else ACCELERATOR_CHUNK
     order = jnp.argsort(~mask, stable=True)  # masked positions first
     padding = (0, -positions % chunk)
     weight = jnp.pad(mask[order], padding).astype(jnp.float32)
     order = jnp.pad(order, padding)
+    smoothing, z_loss = options.label_smoothing, options.z_loss
 
     def body(i: jax.Array, carry: _Sums) -> _Sums:
         total, gradient, of_table = carry
         index = jax.lax.dynamic_slice_in_dim(order, i * chunk, chunk)
         active = jax.lax.dynamic_slice_in_dim(weight, i * chunk, chunk)
         target, states = targets[index], hidden[index]
-        if softcap is None and not table_trains and (swept := kernels.vocabulary_softmax(states, table)) is not None:
-            losses, step = _from_softmax(*swept, states, dense_rows(table, target).astype(jnp.float32))
-            return total + jnp.sum(losses * active), gradient.at[index].add(step * active[:, None]), None
-        logits, slope = _capped(_logits(states, table), softcap)
-        log_normalizer = jax.nn.logsumexp(logits, axis=-1)
-        target_logit = jnp.take_along_axis(logits, target[:, None], axis=-1)[:, 0]
-        probabilities = jnp.exp(logits - log_normalizer[:, None]) * active[:, None]
-        certain = active  # the target's own probability, if it were the only one
-        if slope is not None:
-            probabilities *= slope
-            certain *= jnp.take_along_axis(slope, target[:, None], axis=-1)[:, 0]
-        probabilities = probabilities.astype(table.dtype)
-        step = _expected_embedding(probabilities, table)
-        step -= dense_rows(table, target).astype(jnp.float32) * certain[:, None]
+        softmax = _softmax(states, table, softcap, smoothing > 0)
+        wanted = dense_rows(table, target).astype(jnp.float32)
+        target_logit, slope = _capped(jnp.sum(states.astype(jnp.float32) * wanted, axis=-1), softcap)
+        certain = (1 - smoothing) * (1 if slope is None else slope)
+        pull = 1 + 2 * z_loss * softmax.log_normalizer
+        losses = softmax.log_normalizer - (1 - smoothing) * target_logit + z_loss * softmax.log_normalizer**2
+        step = softmax.expected * pull[:, None] - wanted * jnp.reshape(certain, (-1, 1))
+        if softmax.mean_logit is not None and softmax.mean_row is not None:
+            losses -= smoothing * softmax.mean_logit
+            step -= smoothing * softmax.mean_row
         if of_table is not None:
-            of_table += jnp.einsum("pv,pd->vd", probabilities, states, preferred_element_type=jnp.float32)
-            of_table = of_table.at[target].add(-states.astype(jnp.float32) * certain[:, None])
-        return total + jnp.sum((log_normalizer - target_logit) * active), gradient.at[index].add(step), of_table
+            factor = active * pull, active * smoothing / table.shape[0]
+            of_table = _add_table_gradient(of_table, states, table, softmax.log_normalizer, factor, softcap)
+            of_table = of_table.at[target].add(-states.astype(jnp.float32) * (active * certain)[:, None])
+        gradient = gradient.at[index].add(step * active[:, None])
+        return total + jnp.sum(losses * active), gradient, of_table
 
     sweeps = (jnp.sum(mask) + chunk - 1) // chunk
     start = (
@@ -107,45 +144,72 @@ def _sweep(
     return jax.lax.fori_loop(0, sweeps, body, start)
 
 
-def _from_softmax(
-    log_normalizer: jax.Array, expected: jax.Array, states: jax.Array, wanted: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Losses [positions] and their gradients [positions, width]; `wanted`: the embedding of each target."""
-    return log_normalizer - jnp.sum(states.astype(jnp.float32) * wanted, axis=-1), expected - wanted
+def _softmax(states: jax.Array, table: Weight, softcap: float | None, with_means: bool) -> _Softmax:
+    """One pass over the table for `states` [positions, width]."""
+    if softcap is None and not with_means and (swept := kernels.vocabulary_softmax(states, table)) is not None:
+        return _Softmax(*swept)
+    (vocabulary, width), positions, size = table.shape, states.shape[0], _block_size(table.shape[0])
 
-
-def _logits(states: jax.Array, table: Weight) -> jax.Array:
-    """[positions, width] @ [width, vocabulary] in float32."""
-    vocabulary, size = table.shape[0], _block_size(table.shape[0])
-    if isinstance(table, jax.Array) or size == vocabulary:
-        return jnp.einsum("pd,vd->pv", states, dense(table), preferred_element_type=jnp.float32)
-
-    def fill_block(i: jax.Array, logits: jax.Array) -> jax.Array:
+    def add_block(i: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        maximum, normalizer, expected, means = carry
         rows = dense_block(table, i * size, size)
-        block = jnp.einsum("pd,vd->pv", states, rows, preferred_element_type=jnp.float32)
-        return jax.lax.dynamic_update_slice_in_dim(logits, block, i * size, axis=1)
+        logits, slope = _logits(states, rows, softcap)
+        highest = jnp.maximum(maximum, logits.max(axis=1))
+        weights, shrink = jnp.exp(logits - highest[:, None]), jnp.exp(maximum - highest)
+        normalizer = normalizer * shrink + weights.sum(axis=1)
+        weights = weights if slope is None else weights * slope
+        expected = expected * shrink[:, None] + _times_rows(weights, rows)
+        if means is not None:
+            uniform = jnp.ones_like(logits) if slope is None else slope
+            means = means[0] + logits.sum(axis=1) / vocabulary, means[1] + _times_rows(uniform, rows) / vocabulary
+        return highest, normalizer, expected, means
 
-    return jax.lax.fori_loop(0, vocabulary // size, fill_block, jnp.zeros((states.shape[0], vocabulary), jnp.float32))
+    by_position, by_width = jnp.zeros(positions, jnp.float32), jnp.zeros((positions, width), jnp.float32)
+    start = by_position - jnp.inf, by_position, by_width, (by_position, by_width) if with_means else None
+    maximum, normalizer, expected, means = jax.lax.fori_loop(0, vocabulary // size, add_block, start)
+    return _Softmax(maximum + jnp.log(normalizer), expected / normalizer[:, None], *(means or ()))
 
 
-def _expected_embedding(probabilities: jax.Array, table: Weight) -> jax.Array:
-    """[positions, vocabulary] @ [vocabulary, width] in float32."""
-    (vocabulary, width), size = table.shape, _block_size(table.shape[0])
-    if size == vocabulary or (isinstance(table, jax.Array) and jax.default_backend() != "cpu"):
-        return jnp.einsum("pv,vd->pd", probabilities, dense(table), preferred_element_type=jnp.float32)
+def _add_table_gradient(
+    total: jax.Array,
+    states: jax.Array,
+    table: Weight,
+    log_normalizer: jax.Array,
+    factors: tuple[jax.Array, jax.Array],
+    softcap: float | None,
+) -> jax.Array:
+    """Adds (factors[0] * softmax - factors[1]) * slope, transposed, @ states: a second pass over the table."""
+    size = _block_size(table.shape[0])
 
     def add_block(i: jax.Array, total: jax.Array) -> jax.Array:
-        weights = jax.lax.dynamic_slice_in_dim(probabilities, i * size, size, axis=1)
-        rows = dense_block(table, i * size, size)
-        return total + jnp.einsum("pv,vd->pd", weights, rows, preferred_element_type=jnp.float32)
+        logits, slope = _logits(states, dense_block(table, i * size, size), softcap)
+        weights = factors[0][:, None] * jnp.exp(logits - log_normalizer[:, None]) - factors[1][:, None]
+        weights = weights if slope is None else weights * slope
+        block = jnp.einsum("pv,pd->vd", weights.astype(states.dtype), states, preferred_element_type=jnp.float32)
+        before = jax.lax.dynamic_slice_in_dim(total, i * size, size)
+        return jax.lax.dynamic_update_slice_in_dim(total, before + block, i * size, axis=0)
 
-    zero = jnp.zeros((probabilities.shape[0], width), jnp.float32)
-    return jax.lax.fori_loop(0, vocabulary // size, add_block, zero)
+    return jax.lax.fori_loop(0, table.shape[0] // size, add_block, total)
+
+
+def _logits(states: jax.Array, rows: jax.Array, softcap: float | None) -> tuple[jax.Array, jax.Array | None]:
+    """Logits of a block of the vocabulary in float32, and their slope."""
+    return _capped(jnp.einsum("pd,vd->pv", states, rows, preferred_element_type=jnp.float32), softcap)
+
+
+def _times_rows(weights: jax.Array, rows: jax.Array) -> jax.Array:
+    """[positions, block] @ [block, width] in float32."""
+    return jnp.einsum("pv,vd->pd", weights.astype(rows.dtype), rows, preferred_element_type=jnp.float32)
 
 
 def _block_size(vocabulary: int) -> int:
-    """The largest divisor up to `BLOCK`; the whole vocabulary if that is so small that blocks would cost time."""
-    size = next(size for size in range(min(BLOCK, vocabulary), 0, -1) if vocabulary % size == 0)
+    """The largest divisor up to the platform's block. The whole vocabulary if that is so small that blocks cost time,
+    or where a mesh cuts the vocabulary already.
+    """
+    if tensor_shards() > 1:
+        return vocabulary
+    most = min(BLOCK if target_platform() == "cpu" else ACCELERATOR_BLOCK, vocabulary)
+    size = next(size for size in range(most, 0, -1) if vocabulary % size == 0)
     return size if size >= _SMALLEST_BLOCK else vocabulary
 
 
@@ -164,13 +228,14 @@ def _forward(
     mask: jax.Array,
     table_trains: bool,
     softcap: float | None,
+    options: LossOptions,
 ):
-    total, gradient, of_table = _sweep(hidden, table, targets, mask, table_trains, softcap)
+    total, gradient, of_table = _sweep(hidden, table, targets, mask, table_trains, softcap, options)
     of_table = None if of_table is None else of_table.astype(table.dtype)
     return total, (gradient.astype(hidden.dtype), of_table)
 
 
-def _backward(_: bool, __: float | None, gradients: Any, cotangent: jax.Array):
+def _backward(_: bool, __: float | None, ___: LossOptions, gradients: Any, cotangent: jax.Array):
     gradient, of_table = jax.tree.map(lambda array: array * cotangent.astype(array.dtype), gradients)
     return gradient, of_table, None, None
 
@@ -179,7 +244,12 @@ cross_entropy_sum.defvjp(_forward, _backward)
 
 
 def token_loss_sum(
-    model: Any, tokens: jax.Array, loss_mask: jax.Array, positions: jax.Array, segment_ids: jax.Array
+    model: Any,
+    tokens: jax.Array,
+    loss_mask: jax.Array,
+    positions: jax.Array,
+    segment_ids: jax.Array,
+    options: LossOptions = PLAIN,
 ) -> jax.Array:
     """Summed next-token loss of one batch of packed rows.
 
@@ -191,6 +261,7 @@ def token_loss_sum(
       loss_mask: bool [rows, length].
       positions: int32 [rows, length], restarting at 0 with each segment.
       segment_ids: int32 [rows, length]; 0 is padding.
+      options: additions to the negative log-likelihood.
 
     Returns:
       float32 scalar: the sum over the trained tokens, to be divided by their number.
@@ -203,7 +274,7 @@ def token_loss_sum(
     flat = hidden.reshape(tokens.size, -1), table, targets.reshape(-1), mask.reshape(-1)
 
     def loss_sum(*flat: Any) -> jax.Array:
-        return cross_entropy_sum(*flat, table_trains, model.spec.final_softcap)
+        return cross_entropy_sum(*flat, table_trains, model.spec.final_softcap, options)
 
     if row_shards() == 1:
         return loss_sum(*flat)

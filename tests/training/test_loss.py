@@ -9,7 +9,7 @@ import pytest
 from tiny_model import tiny_base
 
 from gemma_tool_use.models.quantize import dense, quantize
-from gemma_tool_use.training.loss import BLOCK, CHUNK, cross_entropy_sum, token_loss_sum
+from gemma_tool_use.training.loss import BLOCK, CHUNK, LossOptions, cross_entropy_sum, token_loss_sum
 
 
 def textbook(hidden, table, targets, mask):
@@ -34,6 +34,28 @@ def test_loss_and_gradient_equal_those_of_full_logits(positions, share):
     expected_loss, expected_gradient = jax.value_and_grad(textbook)(*arguments)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("vocabulary", [50, 2 * BLOCK])
+@pytest.mark.parametrize("softcap", [None, 2.0])
+def test_label_smoothing_and_z_loss_equal_their_formulas(vocabulary, softcap):
+    hidden, _, targets, mask = example(20, 0.7)
+    table = jnp.asarray(np.random.default_rng(0).normal(size=(vocabulary, 16)), jnp.float32)
+    loss: Any = cross_entropy_sum
+
+    def expected(hidden, table):
+        logits = hidden @ table.T if softcap is None else softcap * jnp.tanh(hidden @ table.T / softcap)
+        log_probabilities = jax.nn.log_softmax(logits)
+        wanted = 0.9 * jax.nn.one_hot(targets, vocabulary) + 0.1 / vocabulary
+        losses = -jnp.sum(wanted * log_probabilities, axis=1) + 0.01 * jax.nn.logsumexp(logits, axis=1) ** 2
+        return jnp.sum(losses * mask)
+
+    def ours(hidden, table):
+        return loss(hidden, table, targets, mask, True, softcap, LossOptions(label_smoothing=0.1, z_loss=0.01))
+
+    found, wanted = (jax.value_and_grad(function, argnums=(0, 1))(hidden, table) for function in (ours, expected))
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_a_position_outside_the_mask_gets_no_gradient():
