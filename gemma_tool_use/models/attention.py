@@ -8,8 +8,6 @@ Segments are contiguous, so a distance between two indices of one segment is a d
 import jax
 import jax.numpy as jnp
 
-from gemma_tool_use.models.blockwise_attention import blockwise_attention
-
 
 def attention(
     q: jax.Array,
@@ -33,8 +31,6 @@ def attention(
     Returns:
       [rows, length, heads, head size]. Padding attends to padding; nothing reads it.
     """
-    if jax.default_backend() == "cpu":
-        return blockwise_attention(q, k, v, segment_ids, window=window, softcap=softcap)
     return masked_attention(q, k, v, segment_mask(segment_ids, window), softcap=softcap)
 
 
