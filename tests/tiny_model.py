@@ -8,7 +8,7 @@ import numpy as np
 from tiny_checkpoint import tiny_params, write_hf
 from tiny_tokenizer import write_tiny_tokenizer
 
-from gemma_tool_use.models.gemma3 import tiny
+from gemma_tool_use.models.gemma3 import ModelSpec, tiny
 from gemma_tool_use.models.load import load_base
 from gemma_tool_use.models.resolve import resolve
 from gemma_tool_use.models.sharding import place
@@ -17,11 +17,11 @@ from gemma_tool_use.models.sharding import place
 SPEC = tiny(num_layers=6, sliding_window=24, hidden_dim=96)
 
 
-def write_tiny_model(folder: Path) -> Path:
+def write_tiny_model(folder: Path, spec: ModelSpec = SPEC, seed: int = 0) -> Path:
     """A Hugging Face folder with random weights and the tiny tokenizer. The embedding is small, as a trained one is."""
-    params = tiny_params(SPEC)
+    params = tiny_params(spec, seed)
     params["embedder.input_embedding"] = (params["embedder.input_embedding"] / 8).astype(np.float32)
-    write_hf(folder, params, SPEC)
+    write_hf(folder, params, spec)
     write_tiny_tokenizer(folder)
     return folder
 

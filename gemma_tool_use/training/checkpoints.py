@@ -32,7 +32,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from tunix.sft import checkpoint_manager
 
-from gemma_tool_use.errors import CheckpointError, ConfigError, TrainingError
+from gemma_tool_use.errors import CheckpointError, ConfigError, GemmaToolUseError, TrainingError
 
 DAMAGED = "damaged-"
 # The names of Tunix's own manager, whose tools can read the arrays.
@@ -103,7 +103,7 @@ class Checkpoints(checkpoint_manager.CheckpointManager):
         content = {"sums": _sums(arrays), "metadata": custom_metadata or {}}
         items = {name: ocp.args.PyTreeSave(tree) for name, tree in arrays.items()}
         state = ocp.args.JsonSave(content | {"sha256": _digest(content)})
-        with self._explained():
+        with self.explained():
             self._writing = self._manager.save(step, args=ocp.args.Composite(**items, **{_STATE: state}), force=True)
         return self._writing
 
@@ -114,11 +114,11 @@ class Checkpoints(checkpoint_manager.CheckpointManager):
           TrainingError: it could not be.
         """
         self._writing = False
-        with self._explained():
+        with self.explained():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        with self._explained():
+        with self.explained():
             self._manager.close()
 
     def maybe_restore(
@@ -190,39 +190,48 @@ class Checkpoints(checkpoint_manager.CheckpointManager):
         self._manager.reload()
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turns what a storage that fails makes Orbax raise into one clear message."""
+    def explained(self) -> Iterator[None]:
+        """Turns what a storage that fails makes Orbax and others raise into one clear message.
+
+        Raises:
+          TrainingError: where, how much is free, what is still good, what to do.
+        """
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            if not any(map(_storage_reason, _chain(error))):
+            if isinstance(error, GemmaToolUseError) or not any(map(_storage_reason, _chain(error))):
                 raise
-            raise storage_error(self._folder, _why(error), checkpoint_bytes=self._bytes, keep=self._keep) from error
+            raise self._storage_error(_why(error)) from error
 
-
-def storage_error(folder: Path, why: str, *, checkpoint_bytes: int, keep: int) -> TrainingError:
-    """The end of a run that cannot write: where, how much is free, what is still good, what to do."""
-    whole = max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=None)
-    last = "There is no checkpoint yet" if whole is None else f"The newest whole checkpoint is that of step {whole}"
-    return TrainingError(
-        f"{folder} cannot be written: {why}; {shutil.disk_usage(folder).free:,} bytes are free there. {last}. "
-        f"A checkpoint takes {checkpoint_bytes:,} bytes, and up to {keep + 1} exist at a time (--keep {keep}). Free "
-        "some space, or move the folder to where there is some, and go on with --resume"
-    )
+    def _storage_error(self, why: str) -> TrainingError:
+        steps = [int(path.name) for path in self._folder.iterdir() if path.name.isdigit()]
+        last = f"The newest whole checkpoint is that of step {max(steps)}" if steps else "There is no checkpoint yet"
+        return TrainingError(
+            f"{self._folder} cannot be written: {why}; {shutil.disk_usage(self._folder).free:,} bytes are free there. "
+            f"{last}. A checkpoint takes {self._bytes:,} bytes, and up to {self._keep + 1} exist at a time (--keep "
+            f"{self._keep}). Free some space, or move the folder to where there is some, and go on with --resume"
+        )
 
 
 def require_space(folder: Path, *, checkpoint_bytes: int, keep: int) -> None:
     """
+    Args:
+      folder: of the checkpoints, below a folder that exists. Those that a continued run has already are counted.
+      checkpoint_bytes: of one.
+      keep: how many stay.
+
     Raises:
-      ConfigError: the disk of `folder` has no room for `keep` checkpoints, the one that is being written, and as much
-        again for the adapter and the logs.
+      ConfigError: the disk has no room for `keep` checkpoints, the one that is being written, and as much again for the
+        adapter and the logs.
     """
-    needed, free = checkpoint_bytes * (keep + 2), shutil.disk_usage(folder).free
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    needed, free = checkpoint_bytes * (keep + 2) - there, shutil.disk_usage(folder.parent).free
     if free < needed:
+        has = f", less the {there:,} of those it has" if there else ""
         raise ConfigError(
-            f"{folder} has {free:,} bytes free, and this run needs {needed:,}: {keep + 2} times {checkpoint_bytes:,} "
-            "for checkpoints. Free some space, choose an --output-dir on another disk, or lower "
-            f"--keep {keep} or the rank"
+            f"{folder.parent} has {free:,} bytes free, and this run needs {needed:,}: {keep + 2} times "
+            f"{checkpoint_bytes:,} for checkpoints{has}. Free some space, choose an --output-dir on another disk, or "
+            f"lower --keep {keep} or the rank"
         )
 
 

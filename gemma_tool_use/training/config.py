@@ -290,7 +290,8 @@ def _is_number(text: str) -> bool:
     return True
 
 
-# What a resumed run may change without becoming another run.
+# What a resumed run may change without becoming another run. What --model, --data and --dtype stand for is compared
+# itself; the last two are what a run that was stopped for its skipped steps can be continued with.
 RESUME_MAY_CHANGE = frozenset(
     {
         "resume",
@@ -307,6 +308,11 @@ RESUME_MAY_CHANGE = frozenset(
         "coordinator",
         "num_processes",
         "process_id",
+        "model",
+        "data",
+        "dtype",
+        "max_skipped",
+        "spike_sd",
     }
 )
 

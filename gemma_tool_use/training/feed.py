@@ -33,7 +33,7 @@ class BatchInfo:
     """What the log tells of a step: tokens, how many of them are trained, and the numbers of its rows."""
 
     tokens: int
-    trained: int
+    trained: float
     rows: list[int]
 
 
@@ -69,7 +69,7 @@ class BatchFeed:
                 return
             rows = element["row_index"][element["row_index"] >= 0]
             self._info[step] = BatchInfo(
-                tokens=int(element["lengths"].sum()), trained=int(element["normalizer"]), rows=rows.tolist()
+                tokens=int(element["lengths"].sum()), trained=float(element["normalizer"]), rows=rows.tolist()
             )
             batch = {name: element[name] for name in STEP_ARRAYS}
             yield batch if self._stages is None else batch | {"stage": self._stages[rows].max().astype(np.int32)}

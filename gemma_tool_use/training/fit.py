@@ -3,42 +3,47 @@
 with StopRequest() as stop:
     prepared = prepare(config, resolve(config.model), cache=cache)
     folder = RunFolder.claim(config)
-    result = fit(config, prepared, folder, stop)
+    result = fit(config, prepared, folder, stop, on_start=record.start)
 """
 
 import contextlib
 import dataclasses
 import importlib.util
-import logging
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import orbax.checkpoint as ocp
+import optax
 from flax import nnx
-from tunix.sft import metrics_logger, peft_trainer
+from tunix.sft import peft_trainer
 
 from gemma_tool_use.data.packing import BatchPlan
 from gemma_tool_use.data.pipeline import batches, eval_batches
-from gemma_tool_use.data.rows import STEP_ARRAYS, Element
 from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import get_dialect
 from gemma_tool_use.formats.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
-from gemma_tool_use.models.load import Identity, identity, load_base, read_spec
-from gemma_tool_use.models.lora import attach_lora
+from gemma_tool_use.formats.turn_tags import in_turns_of
+from gemma_tool_use.models.load import Identity, identity, read_spec
 from gemma_tool_use.models.resolve import LocalCheckpoint
 from gemma_tool_use.models.sharding import ROW_AXES, on_mesh
+from gemma_tool_use.training.checkpoints import Checkpoints, require_space
 from gemma_tool_use.training.config import TrainConfig
-from gemma_tool_use.training.mesh import make_mesh, row_parts
+from gemma_tool_use.training.feed import BatchFeed, EvalBatches
+from gemma_tool_use.training.foresight import check_step, device_room, require_weights, weight_bytes
+from gemma_tool_use.training.mesh import make_mesh, row_parts, weight_parts
+from gemma_tool_use.training.methods import load_trainable, trainable_type
+from gemma_tool_use.training.metrics import Backend, JsonlBackend, Logger, TensorBoardBackend, WandbBackend
 from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
 from gemma_tool_use.training.plans import held_out_plan, total_steps, training_plan
 from gemma_tool_use.training.prepare_rows import Rows, prepare_rows
-from gemma_tool_use.training.progress import BatchFeed, JsonlBackend, OwnMetrics, ProgressHooks, StopRequest
+from gemma_tool_use.training.progress import ProgressHooks
 from gemma_tool_use.training.run_folder import RunFolder
+from gemma_tool_use.training.stop import Stopped, StopRequest
 from gemma_tool_use.training.trainer import ToolCallTrainer
 
 
@@ -63,11 +68,13 @@ class Prepared:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """How training went. `stopped_by`: the signal that ended it early, if one did."""
+    """How training went. `losses`: of the steps since it was last started. `skipped_steps`: of all that were too bad to
+    take. `stopped_by`: the signal that ended it early, if one did."""
 
     steps: int
     total_steps: int
     losses: list[float]
+    skipped_steps: int
     eval_loss: float | None
     seconds: float
     first_step_done: float | None
@@ -84,15 +91,15 @@ def prepare(config: TrainConfig, local: LocalCheckpoint, *, cache: Path) -> Prep
         raise ConfigError("--report-to wandb needs the package: uv sync --extra wandb (or pip install wandb)")
     dialect = get_dialect(config.dialect)
     tokenizer = load_tokenizer(local.require_tokenizer())
+    dialect = in_turns_of(dialect, tokenizer)
     rows = prepare_rows(config, dialect, tokenizer, cache=cache)
     dtype, spec = compute_dtype(config), read_spec(local)
-    mesh = make_mesh(config.mesh, spec, weight_bytes=_weight_bytes(config, spec.num_params, dtype))
+    check_vocabulary(tokenizer, spec.vocab_size)
+    mesh = make_mesh(config.mesh, spec, weight_bytes=weight_bytes(config, spec, dtype=dtype))
+    require_weights(config, spec, dtype=dtype, parts=weight_parts(mesh), room=device_room())
     plan = training_plan(config, rows, pad_id=tokenizer.pad_id, row_multiple=row_parts(mesh))
     held_out = held_out_plan(config, rows, pad_id=tokenizer.pad_id, row_multiple=row_parts(mesh))
-    base = load_base(local, dtype=dtype, mesh=mesh)
-    check_vocabulary(tokenizer, base.config.num_embed)
-    with mesh if mesh is not None else contextlib.nullcontext():
-        model = attach_lora(base, config.lora, seed=config.seed, mesh=mesh)
+    model: Any = load_trainable(config, local, dtype=dtype, mesh=mesh)
     return Prepared(
         model=model,
         identity=identity(local),
@@ -113,40 +120,69 @@ def compute_dtype(config: TrainConfig) -> Any:
     return jnp.dtype(config.dtype)
 
 
-def _weight_bytes(config: TrainConfig, parameters: int, dtype: Any) -> int:
-    """What the weights take for the whole run: trained ones with a gradient and two moments, all in float32."""
-    return parameters * (16 if config.method == "full" else jnp.dtype(dtype).itemsize)
+def check_space(config: TrainConfig, prepared: Prepared, folder: RunFolder) -> None:
+    """
+    Raises:
+      ConfigError: the checkpoints of the run do not fit on the disk.
+    """
+    trained = nnx.state(prepared.model, trainable_type(prepared.model))
+    moments = jax.eval_shape(_optimizer(config, steps=1).init, nnx.as_pure(trained))
+    size = sum(array.size * array.dtype.itemsize for array in jax.tree.leaves((trained, moments)))
+    require_space(folder.checkpoints, checkpoint_bytes=size, keep=config.keep)
 
 
-def fit(config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRequest) -> FitResult:
-    """Trains `prepared.model` in place, continuing from the folder's newest checkpoint if there is one.
+def fit(
+    config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRequest, *, on_start: Callable[[], None]
+) -> FitResult:
+    """Trains `prepared.model` in place, continuing from the folder's newest good checkpoint if there is one.
+
+    `on_start` is called when the step is compiled and nothing speaks against the run any more.
 
     Raises:
-      TrainingError: the loss stays non-finite.
+      ConfigError: a step does not fit into memory; the folder is as it was.
+      CheckpointError: there are checkpoints, and none of them is good.
+      TrainingError: too many steps in a row had to be skipped, or the disk is full.
     """
     steps = total_steps(config, prepared.plan)
-    feed = BatchFeed(batches(prepared.rows.train, prepared.plan, workers=config.workers), stop)
-    held_out = _EvalBatches(prepared)
+    stream = batches(prepared.rows.train, prepared.plan, workers=config.workers)
+    feed = BatchFeed(stream, stop, steps=steps, stages=prepared.rows.stages)
+    held_out = _eval_batches(prepared, stop)
+    hooks = ProgressHooks(
+        feed,
+        steps=steps,
+        log_every=config.log_every,
+        max_skipped=config.max_skipped,
+        row_ids=prepared.rows.train_ids,
+        held_out=held_out,
+    )
     start = time.monotonic()
-    with prepared.on_mesh():
-        log = JsonlBackend(folder.metrics)
-        logger = _metrics_logger(config, folder, log)
-        trainer = _make_trainer(config, prepared, folder, steps, logger)
-        folder.drop_metrics_after(trainer.train_steps)
-        hooks = ProgressHooks(
-            feed, log, steps=steps, log_every=config.log_every, row_ids=prepared.rows.train_ids, held_out=held_out
-        )
-        trainer.with_training_hooks(hooks)
+    checkpoints = Checkpoints(folder.checkpoints, save_every=config.save_every, keep=config.keep)
+    with prepared.on_mesh(), checkpoints.explained():
+        trainer = make_trainer(config, prepared, steps, checkpoints, feed)
         try:
-            trainer.train(feed, held_out)
-        except BaseException:  # Tunix closes its files at the end of a whole run only
-            logger.close()
-            trainer.checkpoint_manager.close()
+            check_step(config, trainer, trainer.place(next(iter(example_feed(prepared, 1)))))
+        except BaseException:
+            checkpoints.close()
+            raise
+        on_start()
+        trainer.with_training_hooks(hooks)
+        _continue(trainer, feed, hooks, folder, eval_every=config.eval_every)
+        logger = Logger(_backends(config, folder, first_step=trainer.train_steps + 1))
+        trainer.log_to(logger)
+        try:
+            with contextlib.suppress(Stopped):
+                trainer.train(feed, held_out)
+            trainer.close()
+        except BaseException:
+            with contextlib.suppress(OSError):  # a full disk was told of already
+                logger.close()
+            checkpoints.close()
             raise
     return FitResult(
         steps=trainer.train_steps,
         total_steps=steps,
         losses=hooks.losses,
+        skipped_steps=hooks.skipped,
         eval_loss=hooks.eval_loss,
         seconds=time.monotonic() - start,
         first_step_done=hooks.first_step_done,
@@ -154,62 +190,72 @@ def fit(config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRe
     )
 
 
-def _make_trainer(
-    config: TrainConfig, prepared: Prepared, folder: RunFolder, steps: int, logger: metrics_logger.MetricsLogger
+def example_feed(prepared: Prepared, steps: int) -> BatchFeed:
+    """The first batches of the run once more; takes none away from it."""
+    stream = batches(prepared.rows.train, prepared.plan)
+    return BatchFeed(stream, StopRequest(), steps=steps, stages=prepared.rows.stages)
+
+
+def make_trainer(
+    config: TrainConfig, prepared: Prepared, steps: int, checkpoints: Checkpoints, feed: BatchFeed
 ) -> ToolCallTrainer:
-    # Orbax warns and logs at every save; what a user needs to know of it is printed by us.
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    schedule = make_schedule(
-        config.schedule, learning_rate=config.learning_rate, steps=steps, warmup_share=config.warmup_share
-    )
-    optimizer = make_optimizer(config.optimizer, schedule, weight_decay=config.weight_decay, clip_norm=config.clip_norm)
     return ToolCallTrainer(
         prepared.model,
-        optimizer,
+        _optimizer(config, steps=steps),
         peft_trainer.TrainingConfig(
             eval_every_n_steps=config.eval_every,
             max_steps=steps,
-            checkpoint_root_directory=str(folder.checkpoints),
-            checkpointing_options=ocp.CheckpointManagerOptions(
-                save_interval_steps=config.save_every, max_to_keep=config.keep
-            ),
             # Rows are the second axis, behind the micro-batches.
             data_sharding_axis=(None, ROW_AXES),  # pyright: ignore[reportArgumentType]
             pbar_description="training",
         ),
-        metrics_logger=logger,
         compute_dtype=prepared.compute_dtype,
+        checkpoints=checkpoints,
+        batch_state=feed.state,
     )
 
 
-def _metrics_logger(config: TrainConfig, folder: RunFolder, log: JsonlBackend) -> metrics_logger.MetricsLogger:
-    """Tunix's logger with exactly the backends asked for; by itself it would start Weights & Biases."""
-    factories: list[Any] = [lambda: OwnMetrics(log)]
+def _optimizer(config: TrainConfig, *, steps: int) -> optax.GradientTransformationExtraArgs:
+    schedule = make_schedule(
+        config.schedule, learning_rate=config.learning_rate, steps=steps, warmup_share=config.warmup_share
+    )
+    return make_optimizer(
+        config.optimizer,
+        schedule,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+        spike_sd=config.spike_sd,
+        spike_window=config.spike_window,
+    )
+
+
+def _continue(
+    trainer: ToolCallTrainer, feed: BatchFeed, hooks: ProgressHooks, folder: RunFolder, *, eval_every: int
+) -> None:
+    """Brings rows and log to the step of the checkpoint, so that both are those of a run that was never stopped."""
+    step = trainer.train_steps
+    folder.drop_metrics_after(step)
+    if trainer.restored is None:
+        return
+    feed.restore(step, trainer.restored)
+    eval_loss = folder.logged("eval/loss", step)
+    trainer.evaluate_first = eval_loss is None and step % eval_every == 0
+    if eval_loss is not None:
+        hooks.evaluated_before(step, eval_loss)
+    print(f"continuing after step {step}", file=sys.stderr)
+
+
+def _backends(config: TrainConfig, folder: RunFolder, *, first_step: int) -> list[Backend]:
+    """Exactly those asked for."""
+    backends: list[Backend] = [JsonlBackend(folder.metrics)]
     if "tensorboard" in config.report_to:
-        factories.append(lambda: OwnMetrics(metrics_logger.TensorboardBackend(log_dir=str(folder.tensorboard))))
+        backends.append(TensorBoardBackend(folder.tensorboard, first_step=first_step))
     if "wandb" in config.report_to:
-        factories.append(lambda: OwnMetrics(_wandb(folder)))
-    return metrics_logger.MetricsLogger(
-        metrics_logger.MetricsLoggerOptions(
-            log_dir=str(folder.tensorboard), backend_kwargs={"custom_backend": factories}
-        )
-    )
+        backends.append(WandbBackend(folder.path.name))
+    return backends
 
 
-def _wandb(folder: RunFolder) -> Any:
-    return metrics_logger.WandbBackend(project="gemma-tool-use", name=folder.path.name)
-
-
-class _EvalBatches:
-    """The batches of the held-out rows, made anew for each evaluation, so that they need not fit into memory."""
-
-    def __init__(self, prepared: Prepared) -> None:
-        self._rows, self._plan = prepared.rows.held_out, prepared.held_out_plan
-
-    def __len__(self) -> int:
-        return self._plan.elements if self._plan else 0
-
-    def __iter__(self) -> Iterator[Element]:
-        if self._plan:
-            for element in eval_batches(self._rows, self._plan):
-                yield {name: element[name] for name in STEP_ARRAYS}
+def _eval_batches(prepared: Prepared, stop: StopRequest) -> EvalBatches:
+    plan = prepared.held_out_plan
+    elements = eval_batches(prepared.rows.held_out, plan) if plan else ()
+    return EvalBatches(elements, plan.elements if plan else 0, stop)

@@ -188,6 +188,11 @@ def row_parts(mesh: "Mesh | None") -> int:
     return 1 if mesh is None else mesh.devices.shape[0] * mesh.devices.shape[1]
 
 
+def weight_parts(mesh: "Mesh | None") -> int:
+    """Into how many equal parts the weights are cut."""
+    return 1 if mesh is None else mesh.devices.shape[1] * mesh.devices.shape[2]
+
+
 def row_share(mesh: "Mesh | None") -> RowShare:
     """Which rows of every batch this process has to read.
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tunix.sft import metrics_logger
 
 
@@ -87,7 +87,7 @@ class TensorBoardBackend:
         step = int(kwargs.get("step") or 0)
         if step != self._step:
             self.flush()
-        self._add(step=step, summary=summary.scalar(event.lstrip("/"), np.asarray(value)))
+        self._add(step=step, summary=Summary(value=[Summary.Value(tag=event.lstrip("/"), simple_value=float(value))]))
 
     def flush(self) -> None:
         self._writer.flush()

@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import numpy as np
 import psutil
-from flax import nnx
 from rich.console import Console
 
 from gemma_tool_use.data.counts import counts_table
@@ -20,12 +19,23 @@ from gemma_tool_use.data.packing import BatchPlan
 from gemma_tool_use.data.rows import RowSequence, row_sizes
 from gemma_tool_use.training.config import TrainConfig
 from gemma_tool_use.training.fit import FitResult, Prepared
+from gemma_tool_use.training.methods import count_parameters, describe_method
 from gemma_tool_use.training.plans import total_steps
 from gemma_tool_use.training.run_folder import RunFolder, environment
 
 
+def same_inputs(prepared: Prepared) -> dict[str, str]:
+    """What a run that is continued must have in common with the one that was started; see `check_same_inputs`."""
+    return {
+        "base weights": prepared.identity.sha256,
+        "tokenizer": prepared.tokenizer.fingerprint,
+        "rows": prepared.rows.fingerprint,
+        "compute dtype": str(jax.numpy.dtype(prepared.compute_dtype)),
+    }
+
+
 class Record:
-    """run.json: written when training starts, completed when it ends."""
+    """run.json: `start` writes it when training starts, `finish` completes it."""
 
     def __init__(self, config: TrainConfig, prepared: Prepared, folder: RunFolder) -> None:
         rows = prepared.rows
@@ -39,6 +49,7 @@ class Record:
             "compute_dtype": str(jax.numpy.dtype(prepared.compute_dtype)),
             "base": dataclasses.asdict(prepared.identity),
             "tokenizer_sha256": prepared.tokenizer.fingerprint,
+            "parameters": dataclasses.asdict(count_parameters(prepared.model)),
             "data": {
                 "fingerprint": rows.fingerprint,
                 "counts": rows.counts,
@@ -48,10 +59,14 @@ class Record:
                 "trained_tokens": trained,
             },
         }
-        folder.write_run(self._content)
-        if any(map(len, rows.rejects)):
-            rejects = itertools.chain.from_iterable(rows.rejects)
-            with folder.rejects.open("w", encoding="utf-8") as file:
+        self._rejects = rows.rejects
+
+    def start(self) -> None:
+        """Writes what is known before the first step, and the rows that could not be used."""
+        self._folder.write_run(self._content)
+        if any(map(len, self._rejects)):
+            rejects = itertools.chain.from_iterable(self._rejects)
+            with self._folder.rejects.open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(dataclasses.asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
 
     def finish(self, result: FitResult, quickstart: Mapping[str, Any] | None) -> None:
@@ -61,6 +76,7 @@ class Record:
             "status": "finished" if result.stopped_by is None else f"stopped by {result.stopped_by}",
             "steps": result.steps,
             "total_steps": result.total_steps,
+            "skipped_steps": result.skipped_steps,
             "first_loss": result.losses[0] if result.losses else None,
             "final_loss": result.losses[-1] if result.losses else None,
             "eval_loss": result.eval_loss,
@@ -86,13 +102,10 @@ def print_start(config: TrainConfig, prepared: Prepared, console: Console) -> No
     console.print(counts_table(rows.counts))
     if rows.tokenised:
         console.print(rows.tokenised, markup=False, highlight=False, soft_wrap=True)
-    lora = nnx.to_flat_state(nnx.state(prepared.model, nnx.LoRAParam))
-    trainable = sum(value.get_value().size for _, value in lora)
     tokens, trained = _totals(rows.train)
     console.print(
         f"{prepared.identity.architecture} on {jax.device_count()} x {jax.devices()[0].device_kind}, "
-        f"{jax.numpy.dtype(prepared.compute_dtype)}; LoRA rank {config.rank}: {len(lora)} arrays, "
-        f"{trainable:,} parameters\n"
+        f"{jax.numpy.dtype(prepared.compute_dtype)}; {describe_method(config, prepared.model)}\n"
         f"{len(rows.train)} rows to train on ({tokens:,} tokens, {trained / tokens:.0%} trained), "
         f"{len(rows.held_out)} held out\n"
         f"{total_steps(config, prepared.plan)} steps of {config.gradient_accumulation} x {_shape(prepared.plan)}, "
@@ -123,7 +136,7 @@ def print_summary(result: FitResult, folder: RunFolder, quickstart: Mapping[str,
             f"exact calls on {quickstart['count']} held-out requests: "
             f"{quickstart['exact_before']:.0%} before, [bold]{quickstart['exact_after']:.0%} after[/bold]"
         )
-    console.print(f"adapter, metrics and checkpoints: {folder.path}", soft_wrap=True)
+    console.print(f"what was trained, metrics and checkpoints: {folder.path}", soft_wrap=True)
     console.print(f"curves: tensorboard --logdir {folder.tensorboard}", soft_wrap=True)
     if result.stopped_by:
         console.print(

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,8 @@ class RunFolder:
 
     def release_if_empty(self) -> None:
         """Takes an unused folder away again, so that a corrected command can use the name."""
+        if self.checkpoints.is_dir() and not any(self.checkpoints.iterdir()):
+            self.checkpoints.rmdir()
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
@@ -89,23 +91,48 @@ class RunFolder:
     def read_run(self) -> dict[str, Any]:
         return json.loads(self.run_json.read_text())
 
-    def check_same_data(self, fingerprint: str) -> None:
+    def check_same_inputs(self, inputs: Mapping[str, str]) -> None:
         """
+        Args:
+          inputs: `base weights`, `tokenizer`, `rows` (sha256 each) and `compute dtype` of the run as it is now.
+
         Raises:
-          ConfigError: the run that is continued was started on other rows.
+          ConfigError: the run that is continued was started with others; names each with both values.
         """
-        before = self.read_run().get("data", {}).get("fingerprint")
-        if before != fingerprint:
+        saved = self.read_run()
+        before = {
+            "base weights": saved.get("base", {}).get("sha256"),
+            "tokenizer": saved.get("tokenizer_sha256"),
+            "rows": saved.get("data", {}).get("fingerprint"),
+            "compute dtype": saved.get("compute_dtype"),
+        }
+        changed = [name for name, value in inputs.items() if value != before[name]]
+        if changed:
+            details = "; ".join(f"{name}: was {before[name]}, is {inputs[name]}" for name in changed)
             raise ConfigError(
-                f"--resume continues the same run, but the rows are others than those of {self.path} (sha256 "
-                f"{fingerprint}, in run.json {before}). Give the same rows, or start a new run"
+                f"--resume continues the same run, but {self.path} was started with others. {details}. Give the same "
+                "--model, --data and --dtype, or start a new run"
             )
 
     def drop_metrics_after(self, step: int) -> None:
-        """Drops lines of steps that a resumed run takes again."""
+        """Drops lines of steps that a resumed run takes again, and the half line of a run that was killed."""
         if self.metrics.exists():
-            lines = self.metrics.read_text().splitlines(keepends=True)
-            self.metrics.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+            kept = [line for line, content in self._metric_lines() if content["step"] <= step]
+            temporary = self.metrics.with_suffix(".tmp")
+            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.replace(self.metrics)
+
+    def logged(self, name: str, step: int) -> float | None:
+        """A metric of a step; None when it was not logged."""
+        lines = self._metric_lines() if self.metrics.exists() else []
+        return next((float(content[name]) for _, content in lines if content["step"] == step and name in content), None)
+
+    def _metric_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
+            try:
+                yield line, json.loads(line)
+            except json.JSONDecodeError:
+                return
 
     def _check_same_run(self, config: TrainConfig) -> None:
         try:

@@ -22,6 +22,7 @@ from gemma_tool_use.training.config import PRESETS, TrainConfig
 if TYPE_CHECKING:
     from gemma_tool_use.conversation import Conversation, Reply
     from gemma_tool_use.evaluation.comparison import Comparison
+    from gemma_tool_use.models.resolve import LocalCheckpoint
     from gemma_tool_use.training.fit import Prepared
     from gemma_tool_use.training.run_folder import RunFolder
 
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     settings = load_settings()
     export_to_libraries(settings)  # before a hub library is imported
+    if config.dry_run:
+        return _dry_run(config, settings)
     from gemma_tool_use.training.run_folder import RunFolder
 
     folder = RunFolder.claim(config)
@@ -49,38 +52,55 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder.release_if_empty()
 
 
-def _train(config: TrainConfig, settings: Settings, folder: "RunFolder") -> int:
-    from rich.console import Console
+def _dry_run(config: TrainConfig, settings: Settings) -> int:
+    from gemma_tool_use.training.dry_run import describe, foresee
 
-    from gemma_tool_use.models.adapter import save_adapter
+    _, prepared = _prepare(config, settings)
+    print("\n".join(describe(config, prepared, foresee(config, prepared))))
+    return EXIT_OK
+
+
+def _prepare(config: TrainConfig, settings: Settings) -> "tuple[LocalCheckpoint, Prepared]":
+    """Rows, weights and compiled programs of earlier runs."""
     from gemma_tool_use.models.resolve import resolve
     from gemma_tool_use.training.compilation_cache import keep_compiled
-    from gemma_tool_use.training.fit import fit, prepare
-    from gemma_tool_use.training.progress import StopRequest
-    from gemma_tool_use.training.report import Record, print_start, print_summary
+    from gemma_tool_use.training.fit import prepare
 
-    console = Console()
     if config.compilation_cache:
         keep_compiled(settings.cache_dir / "compiled")
     token = settings.hf_token.reveal() if settings.hf_token else None
     tokens = Path(config.cache_dir).expanduser().absolute() if config.cache_dir else settings.cache_dir / "tokens"
-    prepared = prepare(config, resolve(config.model, cache_dir=settings.cache_dir, token=token), cache=tokens)
+    local = resolve(config.model, cache_dir=settings.cache_dir, token=token)
+    return local, prepare(config, local, cache=tokens)
+
+
+def _train(config: TrainConfig, settings: Settings, folder: "RunFolder") -> int:
+    from rich.console import Console
+
+    from gemma_tool_use.training.fit import check_space, fit
+    from gemma_tool_use.training.methods import save_trained
+    from gemma_tool_use.training.report import Record, print_start, print_summary, same_inputs
+    from gemma_tool_use.training.stop import StopRequest
+
+    console = Console()
+    local, prepared = _prepare(config, settings)
     if config.resume:
-        folder.check_same_data(prepared.rows.fingerprint)
+        folder.check_same_inputs(same_inputs(prepared))
+    check_space(config, prepared, folder)
     print_start(config, prepared, console)
     record = Record(config, prepared, folder)
     comparison = _comparison(config, prepared) if config.compare_requests else None
     if comparison:
         comparison.run("before")
     with StopRequest() as stop:
-        result = fit(config, prepared, folder, stop)
+        result = fit(config, prepared, folder, stop, on_start=record.start)
     details = {
         "base": dataclasses.asdict(prepared.identity),
         "tokenizer_sha256": prepared.tokenizer.fingerprint,
         "dialect": prepared.dialect.name,
         "step": result.steps,
     }
-    save_adapter(folder.path, prepared.model, config.lora, details=details)
+    save_trained(config, prepared.model, local, folder.path, details=details)
     if comparison and not result.stopped_by:
         comparison.run("after")
         comparison.write(folder.path / "samples.jsonl")

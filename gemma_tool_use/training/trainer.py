@@ -1,7 +1,13 @@
 """Tunix's PeftTrainer with our loss: one optimizer step per element of the batch stream.
 
-    trainer = ToolCallTrainer(model, optimizer, tunix_config, compute_dtype=jnp.float32)
+    trainer = ToolCallTrainer(
+        model, optimizer, tunix_config, compute_dtype=jnp.float32, checkpoints=checkpoints, batch_state=feed.state
+    )
+    if trainer.restored is not None:
+        feed.restore(trainer.train_steps, trainer.restored)
+    trainer.log_to(logger)
     trainer.train(feed, eval_batches)
+    trainer.close()     # saves, unless the last step was saved
 
 An element of the stream is a dict of `tokens`, `positions`, `segment_ids` int32 and `loss_mask` bool, all
 [accumulation, rows, length], and `normalizer` float32 []: the number by which the summed loss is divided. The pipeline
@@ -9,26 +15,41 @@ counts it over all micro-batches of the step, so every trained token weighs the 
 micro-batches. (Tunix's own accumulation averages the means of micro-batches.)
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from tunix.sft import peft_trainer
+from tunix.sft import metrics_logger, peft_trainer, sharding_utils
 
 from gemma_tool_use.models.lora import cast_lora
+from gemma_tool_use.training.checkpoints import Checkpoints
 from gemma_tool_use.training.guard import GuardReport, guard_report
 from gemma_tool_use.training.loss import token_loss_sum
+from gemma_tool_use.training.methods import trainable_type
+from gemma_tool_use.training.metrics import Logger
 
 Batch = dict[str, jax.Array]
-StepResult = tuple[jax.Array, GuardReport, jax.Array]
-"""Loss, what the guard made of the step, norm of the gradients."""
+StepResult = tuple[jax.Array, "StepReport", jax.Array]
+"""Loss, report, norm of the gradients."""
+
+
+class StepReport(NamedTuple):
+    """What the guard made of a step, and the learning rate of the newest step that it took, float32 []."""
+
+    guard: GuardReport
+    learning_rate: jax.Array
 
 
 class ToolCallTrainer(peft_trainer.PeftTrainer):
-    """PeftTrainer whose step is `token_loss_sum` over micro-batches; the rest is Tunix's."""
+    """PeftTrainer whose step is `token_loss_sum` over micro-batches, and whose checkpoints hold the place in the rows.
+
+    Attributes:
+      restored: the place of the checkpoint that this trainer continues from; None without one.
+      evaluate_first: whether `train` evaluates before its first step.
+    """
 
     def __init__(
         self,
@@ -37,33 +58,112 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         training_config: peft_trainer.TrainingConfig,
         *,
         compute_dtype: Any,
-        **kwargs: Any,
+        checkpoints: Checkpoints,
+        batch_state: Callable[[int], dict[str, Any]],
     ) -> None:
-        super().__init__(model, optimizer, training_config, **kwargs)
-        self._compute_dtype = compute_dtype
+        """
+        Args:
+          model: trained in place.
+          optimizer: guarded, as `make_optimizer` gives it.
+          training_config: Tunix's, without a folder for checkpoints.
+          compute_dtype: of activations.
+          checkpoints: where to continue from, and where to save.
+          batch_state: the place in the rows after so many steps.
+
+        Raises:
+          CheckpointError: there are checkpoints, and none of them is good.
+        """
+        super().__init__(model, optimizer, training_config)
+        self._compute_dtype, self._batch_state = compute_dtype, batch_state
+        self._flush: Callable[[], None] = lambda: None
+        self._reports: dict[int, StepReport] = {}
+        # Tunix would read again every batch that was trained already, and save at the end without metadata.
+        self.is_managed_externally = True
+        self.checkpoint_manager = checkpoints
+        step, metadata = checkpoints.maybe_restore(
+            self.model, self.optimizer, restore_only_lora_params=self._lora_enabled
+        )
+        self._train_steps = self._iter_steps = step
+        self.restored: dict[str, Any] | None = metadata.get("data")
+        self.evaluate_first = True
+
+    def log_to(self, logger: Logger) -> None:
+        """Where metrics go; to be told before training, and after the step to continue from is known."""
+        self.metrics_logger, self._flush = logger, logger.flush
+
+    def custom_checkpoint_metadata(self) -> dict[str, Any]:
+        return {"data": self._batch_state(self._train_steps)}
+
+    def take_report(self, step: int) -> GuardReport:
+        """What the guard made of a step, once."""
+        return self._reports.pop(step).guard
+
+    def _post_process_train_step(self, aux: StepReport) -> None:
+        self._reports[self._train_steps + 1] = aux
+
+    def _try_get_learning_rate(self) -> Any:
+        """That of the step that is told of, which Tunix mistakes for the newest one."""
+        told = self._prev_buffered_train_metrics
+        if told is None or self._mode == metrics_logger.Mode.EVAL:
+            return _learning_rate(self.optimizer)
+        return self._reports[told.step].learning_rate
+
+    def _write_train_metrics(self) -> None:
+        """Tunix tells of a step when the next one runs; here also of the newest one, before it is saved."""
+        super()._write_train_metrics()
+        if self.checkpoint_manager.should_save(self._train_steps):
+            super()._write_train_metrics()
+            self._flush()
+
+    def _run_eval(self, eval_ds: Iterable[Any], eval_step_fn: Callable[..., Any]) -> None:
+        if self.evaluate_first:
+            super()._run_eval(eval_ds, eval_step_fn)
+        self.evaluate_first = True
+
+    def _save_last_checkpoint(self) -> None:
+        if self.checkpoint_manager.latest_step() != self._train_steps:
+            self._flush()
+            self.checkpoint_manager.save(
+                self._train_steps,
+                self.model,
+                self.optimizer,
+                save_only_lora_params=self._lora_enabled,
+                force=True,
+                custom_metadata=self.custom_checkpoint_metadata(),
+            )
+
+    def place(self, batch: dict[str, Any]) -> Any:
+        """A batch of the stream as the step takes it."""
+        return sharding_utils.shard_input(self._prepare_inputs(batch), self.config.data_sharding_axis)
+
+    def compiled_step(self, batch: Any) -> jax.stages.Compiled:
+        """The step compiled for placed batches of this shape (arrays or their shapes); JAX then has it for `train`."""
+        step: Any = self.jit_train_and_eval_step(cache_nnx_graph=True)[0]
+        return step.func.__wrapped__.lower(self.model, self.optimizer, batch).compile().compiled
 
     def create_train_step_fn(self) -> Callable[..., StepResult]:
-        compute_dtype = self._compute_dtype
+        compute_dtype, kind = self._compute_dtype, trainable_type(self.model)
 
         def train_step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Batch) -> StepResult:
-            graphdef, lora, base = nnx.split(model, nnx.LoRAParam, ...)
+            graphdef, trained, frozen = nnx.split(model, kind, ...)
 
-            def loss_fn(lora: nnx.State, micro: Batch) -> jax.Array:
-                merged = nnx.merge(graphdef, cast_lora(lora, compute_dtype), base)
+            def loss_fn(trained: nnx.State, micro: Batch) -> jax.Array:
+                merged = nnx.merge(graphdef, cast_lora(trained, compute_dtype), frozen)
                 return token_loss_sum(merged, **micro) / batch["normalizer"]
 
-            loss, gradients = _accumulate(jax.value_and_grad(loss_fn), lora, batch)
+            loss, gradients = _accumulate(jax.value_and_grad(loss_fn), trained, batch)
             optimizer.update(model, gradients, loss=loss, stage=batch.get("stage", 0))
-            return loss, guard_report(optimizer.opt_state), optax.global_norm(gradients)
+            report = StepReport(guard_report(optimizer.opt_state), _learning_rate(optimizer))
+            return loss, report, optax.global_norm(gradients)
 
         return train_step
 
     def create_eval_step_fn(self) -> Callable[..., Any]:
-        compute_dtype = self._compute_dtype
+        compute_dtype, kind = self._compute_dtype, trainable_type(self.model)
 
         def eval_step(model: nnx.Module, batch: Batch) -> tuple[jax.Array, None]:
-            graphdef, lora, base = nnx.split(model, nnx.LoRAParam, ...)
-            merged = nnx.merge(graphdef, cast_lora(lora, compute_dtype), base)
+            graphdef, trained, frozen = nnx.split(model, kind, ...)
+            merged = nnx.merge(graphdef, cast_lora(trained, compute_dtype), frozen)
             micro_batches = _micro_batches(batch)
             losses = [
                 token_loss_sum(merged, **{name: array[i] for name, array in micro_batches.items()})
@@ -74,19 +174,23 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         return eval_step
 
 
+def _learning_rate(optimizer: Any) -> jax.Array:
+    return optimizer.opt_state.inner_state.hyperparams["learning_rate"][...]
+
+
 def _micro_batches(batch: Batch) -> Batch:
     """The arrays of `token_loss_sum`, whose leading axis is that of the micro-batches."""
     return {name: batch[name] for name in ("tokens", "loss_mask", "positions", "segment_ids")}
 
 
-def _accumulate(value_and_grad: Callable[..., Any], lora: nnx.State, batch: Batch) -> tuple[jax.Array, nnx.State]:
+def _accumulate(value_and_grad: Callable[..., Any], trained: nnx.State, batch: Batch) -> tuple[jax.Array, nnx.State]:
     """Sums loss and gradients over the leading axis of the batch, holding one micro-batch's activations at a time."""
     micro_batches = _micro_batches(batch)
     if batch["tokens"].shape[0] == 1:
-        return value_and_grad(lora, {name: array[0] for name, array in micro_batches.items()})
+        return value_and_grad(trained, {name: array[0] for name, array in micro_batches.items()})
 
     def add(total: Any, micro: Batch) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, value_and_grad(lora, micro)), None
+        return jax.tree.map(jnp.add, total, value_and_grad(trained, micro)), None
 
-    zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, lora)
+    zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, trained)
     return jax.lax.scan(add, zero, micro_batches)[0]

@@ -265,17 +265,20 @@ def test_a_failure_in_the_background_is_told_at_the_next_step(folder):
 
 def test_too_little_space_is_refused_before_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(4_999))
-    require_space(tmp_path, checkpoint_bytes=999, keep=3)
+    require_space(tmp_path / "checkpoints", checkpoint_bytes=999, keep=3)
     expected = (
         f"{tmp_path} has 4,999 bytes free, and this run needs 5,000: 5 times 1,000 for checkpoints. Free some space, "
         "choose an --output-dir on another disk, or lower --keep 3 or the rank"
     )
     with pytest.raises(ConfigError, match=f"^{re.escape(expected)}$"):
-        require_space(tmp_path, checkpoint_bytes=1_000, keep=3)
+        require_space(tmp_path / "checkpoints", checkpoint_bytes=1_000, keep=3)
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "1" / "values").write_bytes(bytes(1_000))
+    require_space(tmp_path / "checkpoints", checkpoint_bytes=1_000, keep=3)
 
 
 def test_other_errors_are_not_taken_for_a_full_disk(folder):
     checkpoints = Checkpoints(folder, save_every=1, keep=3)
-    with pytest.raises(ValueError, match="not a storage problem"), checkpoints._explained():
+    with pytest.raises(ValueError, match="not a storage problem"), checkpoints.explained():
         raise ValueError("not a storage problem")
     checkpoints.close()

@@ -95,6 +95,7 @@ def test_metrics_have_a_line_for_every_step_and_nothing_else(finished):
         "step",
         *(f"train/{n}" for n in ("loss", "perplexity", "learning_rate", "grad_norm", "tokens_per_second")),
         "train/trained_token_share",
+        "train/skipped_steps",
         "eval/loss",
         "eval/perplexity",
         "eval/learning_rate",
@@ -153,7 +154,9 @@ def test_resume_refuses_other_rows(home, finished, capsys):
         assert run(command.main, flags(home, "whole", "--resume")) == EXIT_MISTAKE
     finally:
         (home / "rows.jsonl").write_text(text)
-    assert "the rows are others than those of" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "was started with others. rows: was " in error
+    assert "Give the same --model, --data and --dtype, or start a new run" in error
     assert json.loads((finished / "run.json").read_text())["status"] == "finished"
 
 
@@ -211,7 +214,7 @@ def test_a_run_that_stays_non_finite_stops_with_its_rows_named_and_finite_weight
     more = ("--learning-rate", "1e30", "--warmup-share", "0", "--epochs", "4", "--clip-norm", "0")
     assert run(command.main, flags(home, "diverged", *more)) == EXIT_MISTAKE
     error = capsys.readouterr().err
-    assert "5 steps in a row were not finite" in error
+    assert "5 steps in a row had to be skipped, so the run stops (--max-skipped 5)" in error
     assert "synthetic:train:3:" in error
     lines = metrics(home / "diverged")
     assert any(line.get("train/loss") in ("nan", "inf") for line in lines)
