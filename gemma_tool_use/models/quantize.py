@@ -24,6 +24,7 @@ import qwix
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gemma_tool_use.models.lora_spec import Quantization
+from gemma_tool_use.models.sharding import target_platform
 
 Weight: TypeAlias = jax.Array | qwix.QArray
 
@@ -119,7 +120,7 @@ def stored_bytes(tree: Any) -> int:
 
 
 def _wait_for(x: jax.Array, weight: qwix.QArray) -> qwix.QArray:
-    if jax.default_backend() != "cpu":
+    if target_platform() != "cpu":
         return jax.lax.optimization_barrier((weight, x))[0]
     # XLA's CPU backend drops barriers before it orders the step, and then unpacks every weight first. It has to keep
     # this sum, because 0 * x is not 0 where x is not finite (and the result is not finite either there).
