@@ -1,7 +1,8 @@
-"""Queries and keys made ready for attention as one TPU kernel: norm of each head, rotation, scale, heads before tokens.
+"""What stands between projections and attention as TPU kernels: norm of each head, rotation, scale, order in memory.
 
     q = prepare_heads(q, cos, sin, query_norm, scale=1 / 16, epsilon=1e-6)      # [rows, length, heads x size]
     q.shape                                                                    # (rows, heads, length, size)
+    out = merge_heads(out)                                                     # back to [rows, length, heads x size]
 
 XLA makes some fifteen passes over float32 copies of these arrays, in layouts that suit the rotation and not what
 follows; here it is one, in bfloat16.
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+# Tokens per step of the grid.
 _BLOCK = 256
 
 
@@ -116,6 +118,56 @@ def _backward_kernel(
         d_normed = turned_back * norm_ref[...]
         dx = inverse * (d_normed - normed * jnp.mean(d_normed * normed, axis=-1, keepdims=True))
         dx_ref[0, :, head * size : (head + 1) * size] = dx.astype(dx_ref.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def merge_heads(x: jax.Array, interpret: bool = False) -> jax.Array:
+    """[rows, heads, length, size] to [rows, length, heads x size], in one pass each way.
+
+    The product that follows wants the heads of a token side by side; XLA gets there by five copies in two layouts.
+    """
+    rows, heads, length, size = x.shape
+    return _move(x, _merge_kernel, (rows, length, heads * size), heads, interpret)
+
+
+def _merge_forward(x: jax.Array, interpret: bool) -> tuple[jax.Array, tuple[int, ...]]:
+    return merge_heads(x, interpret), x.shape
+
+
+def _merge_backward(interpret: bool, shape: tuple[int, ...], dy: jax.Array) -> tuple[jax.Array]:
+    return (_move(dy, _split_kernel, shape, shape[1], interpret),)
+
+
+merge_heads.defvjp(_merge_forward, _merge_backward)
+
+
+def _move(x: jax.Array, kernel: Any, shape: tuple[int, ...], heads: int, interpret: bool) -> jax.Array:
+    merging = x.ndim == 4
+    rows, _, length, size = x.shape if merging else shape
+    block = _block(length)
+    flat, _, _, by_head = _specs(block, heads, size)
+    return pl.pallas_call(
+        kernel,
+        grid=(rows, length // block),
+        in_specs=[by_head if merging else flat],
+        out_specs=flat if merging else by_head,
+        out_shape=jax.ShapeDtypeStruct(shape, x.dtype),
+        cost_estimate=pl.CostEstimate(flops=0, transcendentals=0, bytes_accessed=2 * x.nbytes),
+        interpret=interpret,
+        name="merge_heads" if merging else "split_heads",
+    )(x)
+
+
+def _merge_kernel(x_ref: Any, y_ref: Any) -> None:
+    _, heads, _, size = x_ref.shape
+    for head in range(heads):
+        y_ref[0, :, head * size : (head + 1) * size] = x_ref[0, head]
+
+
+def _split_kernel(x_ref: Any, y_ref: Any) -> None:
+    _, heads, _, size = y_ref.shape
+    for head in range(heads):
+        y_ref[0, head] = x_ref[0, :, head * size : (head + 1) * size]
 
 
 def _inverse_rms(x: jax.Array, epsilon: float) -> jax.Array:

@@ -13,6 +13,7 @@ import jax
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
 from gemma_tool_use.models.remat import ATTENTION
+from gemma_tool_use.models.tpu.heads import merge_heads
 
 # Tokens of a block of queries and of keys. Blocks that no query may see are skipped; smaller ones skip more, but leave
 # the matrix unit less to do than one step of the grid costs.
@@ -44,7 +45,7 @@ def splash_attention(
       interpret: run the kernel in Python, on a CPU.
 
     Returns:
-      [rows, length, heads, head size]. In memory the heads stand before the tokens, as the kernel wants them.
+      [rows, length, heads, head size].
     """
     rows, length, heads, size = q.shape
     groups = k.shape[2]
@@ -70,8 +71,9 @@ def splash_attention(
         return jax.vmap(lambda q, k, v: kernel(q, k, v, splash.SegmentIds(ids, ids)))(q, k, v)
 
     q = q.reshape(rows, length, groups, heads // groups, size).transpose(0, 2, 3, 1, 4)
-    out = jax.vmap(one_row)(q, k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3), segment_ids)
-    return out.transpose(0, 3, 1, 2, 4).reshape(rows, length, heads, size)
+    out: Any = jax.vmap(one_row)(q, k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3), segment_ids)
+    merged = merge_heads(out.reshape(rows, heads, length, size), interpret)
+    return merged.reshape(rows, length, heads, size)
 
 
 def attention_block(length: int) -> int:
