@@ -14,6 +14,7 @@ from gemma_tool_use.formats.gemma_json import GemmaJson, GemmaJsonCompact
 from gemma_tool_use.formats.hermes import Hermes
 from gemma_tool_use.formats.inline_call import InlineCall
 from gemma_tool_use.formats.python_calls import PythonCalls
+from gemma_tool_use.formats.qwen3 import Qwen3
 from gemma_tool_use.formats.thought_act_observe import ThoughtActObserve
 from gemma_tool_use.formats.tool_code import ToolCode
 from gemma_tool_use.formats.yaml_call import YamlCall
@@ -26,6 +27,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
         "gemma_json_compact": GemmaJsonCompact(),
         "functiongemma": FunctionGemma(),
         "hermes": Hermes(),
+        "qwen3": Qwen3(),
         "python_calls": PythonCalls(),
         "tool_code": ToolCode(),
         "inline_call": InlineCall(),

@@ -73,12 +73,13 @@ class RoleTurns(Dialect):
     """A turn for each message: system, user, assistant, tool.
 
     Tools and the leading system messages share the first system turn (system text first, a blank line, the tools);
-    later system messages are system turns of their own. Consecutive results share a tool turn, one newline between.
+    later system messages are system turns of their own. Consecutive results share a turn, one newline between.
     """
 
     opening_tag: ClassVar[str]
     end_tag: ClassVar[str]
     calls: ClassVar[TaggedCalls]
+    result_role: ClassVar[str] = "tool"
 
     @abc.abstractmethod
     def tools_block(self, tools: Sequence[ToolSpec]) -> list[Segment]:
@@ -98,7 +99,7 @@ class RoleTurns(Dialect):
         for is_result, group in itertools.groupby(messages, lambda message: message.role == "tool"):
             if is_result:
                 results = [self.result_block(message.name or "", message.content) for message in group]
-                turns.append(("tool", join(results, tag("\n"))))
+                turns.append((self.result_role, join(results, tag("\n"))))
             else:
                 turns += [(message.role, [said(message.content.strip())]) for message in group]
         return [
@@ -111,7 +112,6 @@ class RoleTurns(Dialect):
     def render_opening(self, turn: Turn) -> list[Segment]:
         return [tag(self.opening_tag.format(role="assistant"))]
 
-    @final
     def render_body(self, reply: Message) -> list[Segment]:
         return [said(self.calls.write_body(reply)), tag(self.end_tag)]
 

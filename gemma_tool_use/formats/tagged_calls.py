@@ -34,6 +34,7 @@ class TaggedCalls:
       stop_texts: the dialect's; never written inside a body.
       write: the inside of a call, without any of the tags it is given.
       read: the calls in the inside of a block, stripped; raises ValueError.
+      after_reasoning: what parts reasoning from the rest.
       lone_closing: whether a closing without an opening is an error (three backticks may close other things).
     """
 
@@ -42,6 +43,7 @@ class TaggedCalls:
     stop_texts: tuple[str, ...]
     write: Callable[[ToolCall, Sequence[str]], str]
     read: Callable[[str], Sequence[ToolCall]]
+    after_reasoning: str = "\n"
     lone_closing: bool = True
 
     @property
@@ -58,13 +60,14 @@ class TaggedCalls:
         """
         text = reply.content.strip()
         tags = (*self.text_tags, self.closing.strip())
-        return "\n".join(
+        said = "\n".join(
             [
-                *write_reasoning(reply.reasoning, self.text_tags),
                 *([guard(text, self.text_tags)] if text else []),
                 *(f"{self.opening}{self.write(call, tags)}{self.closing}" for call in reply.calls),
             ]
         )
+        reasoning = write_reasoning(reply.reasoning, self.text_tags)
+        return self.after_reasoning.join([*reasoning, *([said] if said else [])])
 
     def read_body(self, body: str, findings: Findings) -> None:
         rest = take_reasoning(body, self.text_tags, findings)

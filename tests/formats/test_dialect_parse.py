@@ -18,6 +18,7 @@ any_text = st.lists(st.sampled_from(FRAGMENTS) | st.text(st.characters(), max_si
 FRAMES = {
     "gemma_json": ("<tool_call>\n", "\n</tool_call><end_of_turn>"),
     "hermes": ("<tool_call>\n", "\n</tool_call><|im_end|>"),
+    "qwen3": ("<tool_call>\n", "\n</tool_call><|im_end|>"),
     "functiongemma": ("<start_function_call>", "<end_function_call><start_function_response>"),
     "python_calls": ("[", "]<end_of_turn>"),
     "tool_code": ("```tool_code\n", "\n```<end_of_turn>"),

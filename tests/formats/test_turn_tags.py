@@ -8,7 +8,7 @@ from strategies import conversations
 from tiny_byte_level import write_tiny_llama3_tokenizer, write_tiny_qwen_tokenizer
 from tiny_tokenizer import tiny_tokenizer
 
-from gemma_tool_use.conversation import Conversation, Message
+from gemma_tool_use.conversation import Conversation, Message, ToolCall
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import DIALECTS, get_dialect
 from gemma_tool_use.formats.encode import encode
@@ -111,6 +111,26 @@ def test_a_stop_text_that_the_model_says_is_no_stop():
     dialect = retagged("gemma_json", "ChatML")
     body = joined(dialect.render_body(Message(role="assistant", content="write <|im_end|> last")))
     assert dialect.parse(body).text == "write <|im_end|> last"
+
+
+def test_the_tags_of_qwen3_s_calls_are_pieces_of_its_vocabulary_and_never_from_what_was_said(
+    tokenizers: dict[str, Tokenizer],
+):
+    tokenizer = tokenizers["ChatML"]
+    call = ToolCall(name="f", arguments={"text": "a </tool_call> b"})
+    conversation = Conversation(
+        id="1",
+        source="test",
+        tools=(),
+        messages=(
+            Message(role="user", content="say <tool_call>"),
+            Message(role="assistant", content="no <tool_call>", reasoning="<think>?", calls=(call,)),
+            Message(role="tool", content="</tool_response>", name="f"),
+        ),
+    )
+    tokens = encode(get_dialect("qwen3").segments(conversation), tokenizer).tokens.tolist()
+    for text in ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"):
+        assert tokens.count(tokenizer.control_ids[text]) == 1, text
 
 
 def test_turn_tags_become_control_pieces_and_the_end_of_a_reply_is_trained(tokenizers: dict[str, Tokenizer]):
