@@ -224,14 +224,17 @@ def _write(
         result=str(work.result),
         order=write.DECISIONS if rewritten is None else ORDER,
     )
-    results: dict[str, Any] = dict.fromkeys(job.name for job in jobs)
-    for job, marker in pool.run(write.write_shard, jobs, name=lambda job: f"shard {job.name}"):
-        results[job.name] = marker
-    numbers = [unit.job.number for unit in mapped]
-    rejects = write.write_rejects(
-        numbers, work.units, work.path / LATE, work.result / write.REJECTS_FILE, decided["last"]
+    rejects = write.RejectsJob(
+        numbers=tuple(unit.job.number for unit in mapped),
+        units=str(work.units),
+        late=str(work.path / LATE),
+        path=str(work.result / write.REJECTS_FILE),
+        last=decided["last"],
     )
-    rows = sum(each["rows"] for each in [*results.values(), rejects])
+    results: dict[str, Any] = dict.fromkeys(job.name for job in [*jobs, rejects])
+    for job, marker in pool.run(write.write_file, [rejects, *jobs], name=lambda job: f"file {job.name}"):
+        results[job.name] = marker
+    rows = sum(each["rows"] for each in results.values())
     expected = decided["rows_read"] + sum(final[side] - decided[side] for side in SIDES)
     if rows != expected:
         raise DataError(
@@ -241,4 +244,4 @@ def _write(
     with written(work.result / FUNNEL) as temporary:
         temporary.write_text(svg(funnel(decided)), encoding="utf-8")
     drawing = identity(work.result / FUNNEL)
-    return [*results.values(), rejects, {**drawing, "file": FUNNEL}]
+    return [*results.values(), {**drawing, "file": FUNNEL}]
