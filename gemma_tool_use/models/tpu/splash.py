@@ -72,7 +72,7 @@ def splash_attention(
 
     q = q.reshape(rows, length, groups, heads // groups, size).transpose(0, 2, 3, 1, 4)
     out: Any = jax.vmap(one_row)(q, k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3), segment_ids)
-    merged = merge_heads(out.reshape(rows, heads, length, size), interpret)
+    merged: Any = merge_heads(out.reshape(rows, heads, length, size), interpret)
     return merged.reshape(rows, length, heads, size)
 
 
