@@ -29,7 +29,16 @@ def reply_to(
         pad_id=tokenizer.pad_id,
         config=config,
     )
-    return [dialect.parse(tokenizer.decode(tokens)) for tokens in generated]
+    return [dialect.parse(_text(tokens, tokenizer)) for tokens in generated]
+
+
+def _text(tokens: Sequence[int], tokenizer: Tokenizer) -> str:
+    """The text of a reply. A checkpoint's embedding has rows behind the last piece (Qwen3: 267), which a model may
+    name though nothing trained them; each becomes U+FFFD.
+    """
+    unknown = "\ufffd".encode()
+    known = (tokenizer.token_bytes(id) if id < tokenizer.vocab_size else unknown for id in tokens)
+    return b"".join(known).decode("utf-8", "replace")
 
 
 def stop_ids(dialect: Dialect, tokenizer: Tokenizer) -> list[int]:
