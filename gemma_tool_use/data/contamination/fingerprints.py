@@ -38,6 +38,7 @@ LEAST_EXACT, LEAST_NEAR = 16, 36
 BANDS = 32
 FOLDER = Path(__file__).parent
 _PLACE = np.uint64(0x9E3779B97F4A7C15)
+_OTHER_BITS = np.uint64(43)
 # Its signature is stored with the fingerprints: another MinHash would find nothing, and say nothing.
 PROBE = "the quick brown fox jumps over the lazy dog"
 
@@ -105,12 +106,19 @@ class Fingerprints:
         found: dict[int, list[int]] = {}
         hashes, owners = self._sorted_bands
         wanted = _bands(values)
-        start = np.searchsorted(hashes, wanted)
-        there = hashes[np.minimum(start, len(hashes) - 1)] == wanted if len(hashes) else np.zeros(0, bool)
-        for place in np.flatnonzero(there).tolist():
-            stop = np.searchsorted(hashes, wanted[place], "right")
-            found.setdefault(place // BANDS, []).extend(owners[start[place] : stop].tolist())
+        places = np.flatnonzero(self._first_bits[wanted >> _OTHER_BITS])  # one in sixteen, so that few are searched for
+        start, stop = (np.searchsorted(hashes, wanted[places], side) for side in ("left", "right"))
+        for number in np.flatnonzero(start < stop).tolist():
+            row = int(places[number]) // BANDS
+            found.setdefault(row, []).extend(owners[start[number] : stop[number]].tolist())
         return found
+
+    @functools.cached_property
+    def _first_bits(self) -> np.ndarray:
+        """Whether a band begins with these bits, bool [2**21]: 2 MiB, which a core reads faster than it searches."""
+        there = np.zeros(2 ** (64 - int(_OTHER_BITS)), bool)
+        there[self._sorted_bands[0] >> _OTHER_BITS] = True
+        return there
 
     @functools.cached_property
     def _by_hash(self) -> dict[int, int]:

@@ -20,14 +20,18 @@ TEMPORARY = ".tmp-"
 
 
 @contextlib.contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """A name to write to; becomes `path` when the body ends, and goes away when it raises."""
+def written(path: Path, *, sync_name: bool = True) -> Iterator[Path]:
+    """A name to write to; becomes `path` when the body ends, and goes away when it raises.
+
+    Without `sync_name` the file may still be missing after the power went: for files that a later one names.
+    """
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}-{path.name}")
     try:
         yield temporary
         sync(temporary)
         temporary.replace(path)
-        sync(path.parent)
+        if sync_name:
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
