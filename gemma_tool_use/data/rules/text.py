@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 from gemma_tool_use.conversation import Conversation
 from gemma_tool_use.data.rejects import Reject
-from gemma_tool_use.data.rows import encode_row
 from gemma_tool_use.data.rules import reasons
 from gemma_tool_use.data.rules.settings import RuleSettings
 from gemma_tool_use.data.rules.shape import Problem
 from gemma_tool_use.errors import ConfigError, suggest
 from gemma_tool_use.formats.dialects import get_dialect
-from gemma_tool_use.formats.tokenizer import Tokenizer, load_tokenizer
-from gemma_tool_use.formats.turn_tags import in_turns_of
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
+
+    from gemma_tool_use.formats.tokenizer import Tokenizer
 
 # Enough to be certain of a language; a longer question would only take longer.
 MAX_CHARACTERS = 1000
@@ -48,6 +47,9 @@ def classify(text: str) -> tuple[str, float]:
 def tokens(conversation: Conversation, settings: RuleSettings) -> Problem | None:
     if settings.max_tokens is None or settings.tokenizer is None:
         return None
+    from gemma_tool_use.data.rows import encode_row  # tokenizers take 0.2 s to import, in every worker
+    from gemma_tool_use.formats.turn_tags import in_turns_of
+
     tokenizer = _tokenizer(settings.tokenizer)
     dialect = in_turns_of(get_dialect(settings.dialect), tokenizer)
     encoded = encode_row(conversation, dialect, tokenizer, max_length=settings.max_tokens)
@@ -70,5 +72,7 @@ def _identifier() -> "LanguageIdentifier":
 
 
 @functools.lru_cache(maxsize=2)
-def _tokenizer(path: Path) -> Tokenizer:
+def _tokenizer(path: Path) -> "Tokenizer":
+    from gemma_tool_use.formats.tokenizer import load_tokenizer
+
     return load_tokenizer(path)
