@@ -166,8 +166,8 @@ def fit(
             raise
         on_start()
         trainer.with_training_hooks(hooks)
-        _continue(trainer, feed, hooks, folder, eval_every=config.eval_every)
-        logger = Logger(_backends(config, folder, first_step=trainer.train_steps + 1))
+        first_step = _continue(trainer, feed, hooks, folder, eval_every=config.eval_every)
+        logger = Logger(_backends(config, folder, first_step=first_step))
         trainer.log_to(logger)
         try:
             with contextlib.suppress(Stopped):
@@ -231,18 +231,24 @@ def _optimizer(config: TrainConfig, *, steps: int) -> optax.GradientTransformati
 
 def _continue(
     trainer: ToolCallTrainer, feed: BatchFeed, hooks: ProgressHooks, folder: RunFolder, *, eval_every: int
-) -> None:
-    """Brings rows and log to the step of the checkpoint, so that both are those of a run that was never stopped."""
+) -> int:
+    """Brings rows and log to the step of the checkpoint, so that both are those of a run that was never stopped.
+
+    Returns:
+      The first step to be logged; what an earlier start logged of it and later ones does not count.
+    """
     step = trainer.train_steps
-    folder.drop_metrics_after(step)
     if trainer.restored is None:
-        return
+        folder.drop_metrics_after(-1)  # of a run that was killed before its first checkpoint
+        return 0
+    folder.drop_metrics_after(step)
     feed.restore(step, trainer.restored)
     eval_loss = folder.logged("eval/loss", step)
     trainer.evaluate_first = eval_loss is None and step % eval_every == 0
     if eval_loss is not None:
         hooks.evaluated_before(step, eval_loss)
     print(f"continuing after step {step}", file=sys.stderr)
+    return step + 1
 
 
 def _backends(config: TrainConfig, folder: RunFolder, *, first_step: int) -> list[Backend]:
