@@ -6,6 +6,8 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import toucan_rows
 from hypothesis import given
@@ -98,6 +100,17 @@ def test_changed_settings_or_inputs_do_not_continue_old_work(tmp_path):
     (tmp_path / "out.partial" / "plan.json").write_text('{"format": 2, "among_all": {"seed": 5}}')
     with pytest.raises(FileError, match="holds the unfinished work of another run, with other among_all"):
         prepare(config)
+
+
+def test_text_that_is_no_utf_8_is_a_damaged_file(tmp_path):
+    path = toucan_rows.write(tmp_path / "a.parquet", toucan_rows.rows(20))
+    table = pq.read_table(path)
+    spoiled = [value.encode().replace(b"role", b"r\xffle") for value in table["messages"].to_pylist()]
+    offsets, data = pa.array(spoiled, pa.binary()).buffers()[1:]
+    column = pa.StringArray.from_buffers(len(spoiled), offsets, data)
+    pq.write_table(table.set_column(table.schema.get_field_index("messages"), "messages", column), path)
+    with pytest.raises(DataError, match=r"a\.parquet .*is damaged .*utf-8.*fetch the file again"):
+        prepare(PrepareConfig(input=(str(path),), output=tmp_path / "out", workers=0))
 
 
 def test_a_lost_row_is_noticed(tmp_path, monkeypatch):
