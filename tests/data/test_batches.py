@@ -126,7 +126,8 @@ def test_the_state_is_that_of_the_batch_trained_on_not_of_the_one_read_ahead():
     rows = rows_of(30)
     stream = batches(rows, plan_of(rows))
     iterator = iter(stream)
-    next(iterator), next(iterator), next(iterator)
+    for _ in range(3):
+        next(iterator)
     assert stream.state()["next_index"] == 3
     assert stream.state(trained=2)["next_index"] == 2
 
@@ -145,9 +146,10 @@ def test_a_state_of_other_batches_is_refused_with_what_differs():
     state = batches(rows, plan_of(rows, epochs=2)).state()
     with pytest.raises(ConfigError, match="seed was 0 and is 1, batch_size was 2 and is 3"):
         batches(rows, plan_of(rows, epochs=2, batch_size=3, seed=1)).restore(state)
+    in_order = {"packing": False, "shuffle": False}
     longer = [*rows[:-1], rows_of(5)[-1]]
     with pytest.raises(ConfigError, match="the rows have other lengths"):
-        batches(longer, plan_of(longer, epochs=2)).restore(state)
+        batches(longer, plan_of(longer, **in_order)).restore(batches(rows, plan_of(rows, **in_order)).state())
     with pytest.raises(ConfigError, match="expected a next_index from 0 to"):
         batches(rows, plan_of(rows)).restore({"next_index": 99, "plan": state["plan"]})
     with pytest.raises(ConfigError, match="another version"):
