@@ -232,7 +232,10 @@ class TrainConfig:
         if self.packed_length is None:
             return []
         if not self.packing:
-            return [f"--packed-length {self.packed_length} says nothing with --no-packing; leave out one of them"]
+            return [
+                f"--packed-length {self.packed_length} says nothing with --no-packing; give --packed-length None, as a "
+                "preset may have set it"
+            ]
         if self.packed_length < self.max_length:
             return [
                 f"--packed-length {self.packed_length} is shorter than --max-length {self.max_length}, and rows are "
@@ -243,7 +246,7 @@ class TrainConfig:
     @property
     def tokens_per_packed_row(self) -> int:
         """`packed_length` or its default."""
-        return self.packed_length or max(_PACKED_LENGTH, -(-self.max_length // 64) * 64)
+        return self.packed_length or max(_PACKED_LENGTH, -(-self.max_length // _TPU_LANES) * _TPU_LANES)
 
     @property
     def kinds(self) -> dict[str, float] | None:
@@ -257,6 +260,7 @@ class TrainConfig:
 
 
 _PACKED_LENGTH = 1024
+_TPU_LANES = 128  # attention kernels of a TPU take multiples of it
 _AT_LEAST = {
     "max_tools_used": 0,
     "max_tools_offered": 1,

@@ -54,7 +54,7 @@ def test_base_weights_are_packed_with_qlora_only():
 
 def test_a_packed_row_is_1024_tokens_or_the_longest_conversation():
     assert TrainConfig().tokens_per_packed_row == 1024
-    assert TrainConfig(max_length=2000).tokens_per_packed_row == 2048
+    assert TrainConfig(max_length=1100).tokens_per_packed_row == 1152
     assert TrainConfig(max_length=300, packed_length=300).tokens_per_packed_row == 300
 
 
