@@ -107,6 +107,24 @@ def gated_mlp(mlp: Any, x: jax.Array, scale: float, activation: Callable[[jax.Ar
     return _over_rows(run, x, whole=(projections,))
 
 
+def adapted_projection(x: jax.Array, w: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array | None:
+    """x @ w + (x @ a) @ b for x [tokens, in] and a frozen w [in, out]."""
+    mode = _tpu_mode(x.dtype, rows=x.shape[0])
+    if mode is None:
+        return None
+    from gemma_tool_use.models.tpu.mlp import BLOCK, Projection, fits
+    from gemma_tool_use.models.tpu.mlp import adapted_projection as kernel
+
+    width, out = w.shape
+    if x.shape[0] // row_shards() % BLOCK or width % _LANES or out % _LANES or not fits(width, out, x.dtype.itemsize):
+        return None
+
+    def run(x: jax.Array, projection: Any) -> jax.Array:
+        return kernel(x, projection, mode == "interpreted")
+
+    return _over_rows(run, x, whole=(Projection(w, a, b),))
+
+
 def vocabulary_softmax(hidden: jax.Array, table: Any) -> tuple[jax.Array, jax.Array] | None:
     """logsumexp [positions] of hidden @ table.T, and softmax of it @ table [positions, width]; both float32."""
     mode = _tpu_mode(hidden.dtype, rows=0)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import qwix
 
+from gemma_tool_use.models import kernels
 from gemma_tool_use.models.quantize import Weight, dense
 
 
@@ -39,6 +40,10 @@ def linear(module: Any, name: str, x: jax.Array, scale: float, *, inputs: int | 
     a, b = a.reshape(-1, a.shape[-1]), b.reshape(b.shape[0], -1)
     if x.dtype == jnp.float32:
         return _merged(axes, x, weight, a, b)
+    if isinstance(weight, jax.Array):
+        out = kernels.adapted_projection(x, _kernel(weight, axes, x), a, b)
+        if out is not None:
+            return out
     return _frozen(axes, x, weight) + (x @ a) @ b
 
 

@@ -117,8 +117,8 @@ def compile_ahead(
     start = time.monotonic()
     mesh = _mesh(topology)
     batch_rows = rows * mesh.size
+    step, state = _abstract_step(spec, lora or LoraSpec(), remat)
     with on_mesh(mesh):
-        step, state = _abstract_step(spec, lora or LoraSpec(), remat)
         state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), state)
         lowered = jax.jit(step, donate_argnums=0).lower(state, _abstract_batch(mesh, batch_rows, length))
     compiled = lowered.compile()

@@ -9,7 +9,7 @@ import pytest
 
 from gemma_tool_use.models.attention import attention
 from gemma_tool_use.models.tpu.heads import prepare_heads
-from gemma_tool_use.models.tpu.mlp import Projection, fits, gated_mlp
+from gemma_tool_use.models.tpu.mlp import Projection, adapted_projection, fits, gated_mlp
 from gemma_tool_use.models.tpu.splash import splash_attention, table_block, vocabulary_softmax
 
 TOLERANCE = 2e-5
@@ -99,3 +99,15 @@ def test_the_mlp_kernel_has_the_numbers_and_adapter_gradients_of_plain_products(
 def test_the_mlp_of_270m_fits_into_fast_memory_and_that_of_4b_does_not() -> None:
     assert fits(640, 2048, 2)
     assert not fits(2560, 10240, 2)
+
+
+def test_the_projection_kernel_has_the_numbers_and_adapter_gradients_of_plain_products() -> None:
+    x, w, a, b = _normal(512, 64), _normal(64, 96, seed=1) / 8, _normal(64, 4, seed=2) / 8, _normal(4, 96, seed=3)
+
+    def ours(x, a, b):
+        return jnp.sum(jnp.sin(adapted_projection(x, Projection(w, a, b), True)))
+
+    def plain(x, a, b):
+        return jnp.sum(jnp.sin(x @ w + (x @ a) @ b))
+
+    _same(*(jax.value_and_grad(f, (0, 1, 2))(x, a, b) for f in (ours, plain)))

@@ -59,7 +59,7 @@ def test_the_least_time_is_that_of_the_arithmetic_or_of_the_traffic() -> None:
 
 
 def test_blocks_that_no_query_sees_are_not_counted() -> None:
-    # Four blocks. A query at the start of a block sees the 511 tokens before it with a window of 512, 513 with one of 514.
+    # Four blocks. The first query of a block sees 511 tokens before it with a window of 512, 513 with one of 514.
     assert _block_pairs(2048, 512, None) == 10
     assert _block_pairs(2048, 512, 512) == 7
     assert _block_pairs(2048, 512, 514) == 9
