@@ -148,6 +148,9 @@ class TrainConfig:
     cache_dir: str | None = None
     """Where tokenised rows are kept for the next start; none for the folder tokens of GEMMA_TOOL_USE_CACHE, or of
     ~/.cache/gemma-tool-use."""
+    profile: int = 0
+    """Write a trace of this many steps, from the third on, into the folder profile of the run, for TensorBoard and
+    Perfetto."""
     compilation_cache: bool = True
     """Keep compiled programs in the folder compiled of GEMMA_TOOL_USE_CACHE, or of ~/.cache/gemma-tool-use, so that
     the next start need not compile them; --no-compilation-cache turns it off."""
@@ -283,6 +286,7 @@ _AT_LEAST = {
     "log_every": 1,
     "workers": 0,
     "compare_requests": 0,
+    "profile": 0,
 }
 
 
@@ -308,6 +312,7 @@ RESUME_MAY_CHANGE = frozenset(
         "workers",
         "cache_dir",
         "compilation_cache",
+        "profile",
         "mesh",
         "coordinator",
         "num_processes",

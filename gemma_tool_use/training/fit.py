@@ -43,6 +43,7 @@ from gemma_tool_use.training.plans import held_out_plan, total_steps, training_p
 from gemma_tool_use.training.prepare_rows import Rows, prepare_rows
 from gemma_tool_use.training.progress import ProgressHooks
 from gemma_tool_use.training.run_folder import RunFolder
+from gemma_tool_use.training.step_trace import step_trace
 from gemma_tool_use.training.stop import Stopped, StopRequest
 from gemma_tool_use.training.trainer import ToolCallTrainer
 
@@ -157,7 +158,8 @@ def fit(
     )
     start = time.monotonic()
     checkpoints = Checkpoints(folder.checkpoints, save_every=config.save_every, keep=config.keep)
-    with prepared.on_mesh(), checkpoints.explained():
+    profile = step_trace(folder.profile, steps=config.profile)
+    with prepared.on_mesh(), checkpoints.explained(), profile as hooks.trace:
         trainer = make_trainer(config, prepared, steps, checkpoints, feed)
         try:
             check_step(config, trainer, trainer.place(next(iter(example_feed(prepared, 1)))))

@@ -13,6 +13,7 @@ from tunix.sft import hooks
 from gemma_tool_use.errors import TrainingError
 from gemma_tool_use.training.feed import BatchFeed
 from gemma_tool_use.training.guard import GOOD, SAID
+from gemma_tool_use.training.step_trace import StepTrace
 
 
 class HeldOut(Protocol):
@@ -38,6 +39,7 @@ class ProgressHooks(hooks.TrainingHooks):
     ) -> None:
         self._feed, self._steps, self._log_every, self._row_ids = feed, steps, log_every, row_ids
         self._held_out = held_out
+        self.trace: StepTrace | None = None
         self._bad: collections.deque[str] = collections.deque(maxlen=max_skipped)
         self._last_time = time.monotonic()
         self._speeds: collections.deque[float] = collections.deque(maxlen=20)
@@ -55,6 +57,8 @@ class ProgressHooks(hooks.TrainingHooks):
         self._last_time = time.monotonic()
 
     def on_train_end(self, train_ctx: Any) -> None:
+        if self.trace is not None:
+            self.trace.stop(train_ctx)
         # Tunix evaluates every N steps only; the last weights are the ones that count. A run that was stopped goes on.
         if self._held_out and self._evaluated_at != train_ctx.train_steps == self._steps:
             _, eval_step = train_ctx.jit_train_and_eval_step(cache_nnx_graph=True)
@@ -64,7 +68,8 @@ class ProgressHooks(hooks.TrainingHooks):
             )
 
     def on_train_step_start(self, train_ctx: Any) -> None:
-        pass
+        if self.trace is not None:
+            self.trace.before_step(train_ctx)
 
     def on_train_step_end(self, train_ctx: Any, train_step: int, train_loss: float) -> None:
         now = time.monotonic()
@@ -120,9 +125,7 @@ class ProgressHooks(hooks.TrainingHooks):
 
     def _print_line(self, step: int) -> None:
         per_step = sum(self._speeds) / len(self._speeds) if self._speeds else math.nan
-        left = (
-            "" if math.isnan(per_step) else f", {per_step:.1f} s/step, {clock(per_step * (self._steps - step))} left"
-        )
+        left = "" if math.isnan(per_step) else f", {per_step:.1f} s/step, {clock(per_step * (self._steps - step))} left"
         print(f"step {step}/{self._steps}: loss {self.losses[-1]:.3f}{left}", file=sys.stderr, flush=True)
 
 

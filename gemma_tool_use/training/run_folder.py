@@ -35,6 +35,10 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def profile(self) -> Path:
+        return self.path / "profile"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 

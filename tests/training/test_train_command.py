@@ -64,7 +64,7 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def finished(home):
-    assert run(command.main, flags(home, "whole")) == EXIT_OK
+    assert run(command.main, flags(home, "whole", "--profile", "1")) == EXIT_OK
     return home / "whole"
 
 
@@ -100,6 +100,11 @@ def test_metrics_have_a_line_for_every_step_and_nothing_else(finished):
         "eval/perplexity",
         "eval/learning_rate",
     }
+
+
+def test_a_profiled_run_has_a_trace_for_tensorboard_and_one_for_perfetto(finished):
+    assert len(list((finished / "profile").rglob("*.xplane.pb"))) == 1
+    assert len(list((finished / "profile").rglob("perfetto_trace.json.gz"))) == 1
 
 
 def test_tensorboard_reads_the_same_losses(finished):
