@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemma_tool_use.data import packing
-from gemma_tool_use.data.packing import best_fit_decreasing, plan_batches
+from gemma_tool_use.data.packing import best_fit, pack, plan_batches
 from gemma_tool_use.data.rows import BatchShape, RowSizes, collate
 from gemma_tool_use.errors import ConfigError, DataError
 from gemma_tool_use.formats.encode import Encoded
@@ -138,11 +138,19 @@ def test_steps_of_a_share_of_a_pass():
 @given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=60))
 def test_no_two_bins_would_fit_into_one_and_none_is_over_full(lengths):
     sizes = np.array(lengths)
-    bins = list(best_fit_decreasing(sizes, np.arange(len(sizes)), 20))
+    bins = pack(sizes, np.arange(len(sizes)), 20)
     filled = sorted(int(sizes[members].sum()) for members in bins)
     assert sorted(row for members in bins for row in members) == list(range(len(sizes)))
     assert filled[-1] <= 20
     assert len(filled) == 1 or filled[0] + filled[1] > 20
+
+
+def test_rows_are_packed_from_the_longest_or_in_their_order_whichever_takes_fewer_bins():
+    mixed = np.array([4, 3, 3, 4, 3, 3])  # from the longest 4 + 4 leaves 2 unused
+    assert pack(mixed, np.arange(6), 10) == [[0, 1, 2], [3, 4, 5]]
+    uneven = np.array([3, 3, 7, 7])  # in their order 3 + 3 leaves no room for a 7
+    assert pack(uneven, np.arange(4), 10) == [[2, 0], [3, 1]]
+    assert len(best_fit(uneven, np.arange(4), 10)) == 3
 
 
 def test_the_plan_is_fuller_than_that_of_grains_best_fit_packer():
