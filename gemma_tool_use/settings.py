@@ -26,6 +26,12 @@ SECRET_VARIABLES = (
     "TEACHER_API_KEY",
     "OPENAI_API_KEY",
 )
+_METADATA_HOST = "metadata.google.internal"
+# The number of processes, and what else JAX reads; a lone process in an allocation of many tasks has not all of it.
+_LAUNCHERS = {
+    "SLURM": ("SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID"),
+    "mpirun": ("OMPI_COMM_WORLD_SIZE", "OMPI_MCA_orte_hnp_uri", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+}
 VARIABLES = (*SECRET_VARIABLES, "HF_ENDPOINT", CACHE_VARIABLE)
 
 
@@ -66,6 +72,8 @@ class Settings:
       teacher_api_key: key of the endpoint that `synthesize --teacher` asks.
       openai_api_key: the same for OpenAI's own endpoint; sent to no other.
       hf_endpoint: address of a Hugging Face mirror; None is the public hub.
+      launcher: what started this process as one of several ("SLURM", "mpirun", "Cloud TPU"); None for a lone one.
+      metadata_host: where a Google Cloud machine asks about itself; None where that must not be asked.
       cache_dir: where converted weights and downloads of this project are kept.
     """
 
@@ -76,6 +84,8 @@ class Settings:
     teacher_api_key: Secret | None = None
     openai_api_key: Secret | None = None
     hf_endpoint: str | None = dataclasses.field(default=None, repr=False)
+    launcher: str | None = None
+    metadata_host: str | None = None
     cache_dir: Path
 
 
@@ -96,7 +106,24 @@ def load_settings(env_file: Path = Path(".env"), environ: Mapping[str, str] | No
         raise ConfigError(f"{'; '.join(problems)}. Correct it in the environment or in {env_file} (see .env.example).")
     cache = found.get(CACHE_VARIABLE) or Path(values.get("XDG_CACHE_HOME") or "~/.cache") / "gemma-tool-use"
     secrets = {name.lower(): Secret(found[name]) for name in SECRET_VARIABLES if name in found}
-    return Settings(**secrets, hf_endpoint=endpoint, cache_dir=Path(cache).expanduser().absolute())
+    return Settings(
+        **secrets,
+        hf_endpoint=endpoint,
+        launcher=_launcher(values),
+        metadata_host=None if "TPU_SKIP_MDS_QUERY" in values else values.get("GCE_METADATA_IP", _METADATA_HOST),
+        cache_dir=Path(cache).expanduser().absolute(),
+    )
+
+
+def _launcher(values: Mapping[str, str]) -> str | None:
+    """Which of the launchers that `jax.distributed.initialize` understands started this process beside others."""
+    hosts = values.get("TPU_PROCESS_ADDRESSES", values.get("TPU_WORKER_HOSTNAMES", ""))
+    if "," in hosts:
+        return "Cloud TPU"
+    for name, (count, *others) in _LAUNCHERS.items():
+        if values.get(count, "1").isdecimal() and int(values.get(count, "1")) > 1 and all(map(values.get, others)):
+            return name
+    return None
 
 
 def export_to_libraries(settings: Settings) -> None:

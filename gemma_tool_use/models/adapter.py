@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from gemma_tool_use.errors import CheckpointError
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.lora_spec import LoraSpec
+from gemma_tool_use.models.sharding import place, to_host
 
 MANIFEST = "adapter.json"
 FORMAT_VERSION = 1
@@ -46,11 +46,11 @@ MERGE_FORMULAS: Mapping[str, tuple[str, str]] = {
 def adapter_arrays(model: nnx.Module) -> dict[str, np.ndarray]:
     """The LoRA arrays of a model by file stem, float32: `model.layers.0.attn.q_einsum.lora_a` -> [640, 16]."""
     state = nnx.state(model, nnx.LoRAParam)
-    return {_stem(path): np.asarray(jax.device_get(value[...]), np.float32) for path, value in state.flat_state()}
+    return {_stem(path): to_host(value[...]).astype(np.float32) for path, value in state.flat_state()}
 
 
 def save_adapter(folder: Path | str, model: Any, spec: LoraSpec, *, details: Mapping[str, Any]) -> list[Path]:
-    """Writes every LoRA array and the manifest into an existing folder.
+    """Writes every LoRA array and the manifest into an existing folder. Of several processes all call this, one writes.
 
     Args:
       folder: where to; arrays of an earlier save are replaced.
@@ -59,7 +59,7 @@ def save_adapter(folder: Path | str, model: Any, spec: LoraSpec, *, details: Map
       details: more manifest entries (base identity, dialect).
 
     Returns:
-      The files written, the manifest last.
+      The files written by this process, the manifest last.
 
     Raises:
       CheckpointError: the model has no LoRA arrays, or one is not finite.
@@ -71,6 +71,8 @@ def save_adapter(folder: Path | str, model: Any, spec: LoraSpec, *, details: Map
     broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if broken:
         raise CheckpointError(f"{len(broken)} adapter arrays are not finite, first {broken[0]}; nothing was written")
+    if jax.process_index() != 0:
+        return []
     files = []
     for name, array in arrays.items():
         file = Path(folder) / f"{name}.npy"
@@ -183,7 +185,7 @@ def _stem(path: tuple[Any, ...]) -> str:
 
 
 def _place(array: np.ndarray, like: jax.Array) -> jax.Array:
-    return jax.device_put(jnp.asarray(array, like.dtype), like.sharding)
+    return place(array.astype(like.dtype), like.sharding)
 
 
 def _read_array(file: Path, shape: list[int]) -> np.ndarray:

@@ -17,6 +17,7 @@ from gemma_tool_use.errors import CheckpointError, FileError
 from gemma_tool_use.models.names import ours_to
 from gemma_tool_use.models.readers import HF_SINGLE
 from gemma_tool_use.models.resolve import LocalCheckpoint
+from gemma_tool_use.models.sharding import to_host
 from gemma_tool_use.models.spec import ModelSpec
 
 CONFIG = "config.json"
@@ -33,7 +34,7 @@ def save_model_folder(folder: Path, model: Any, *, source: LocalCheckpoint) -> l
       source: the checkpoint it was loaded from, whose small files come along.
 
     Returns:
-      The files written.
+      The files written by this process; of several all call this, and one writes.
 
     Raises:
       CheckpointError: a weight is not finite; nothing was written.
@@ -43,6 +44,8 @@ def save_model_folder(folder: Path, model: Any, *, source: LocalCheckpoint) -> l
     broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if broken:
         raise CheckpointError(f"{len(broken)} weights are not finite, first {broken[0]}; nothing was written")
+    if jax.process_index() != 0:
+        return []
     from safetensors.numpy import save_file
 
     try:
@@ -60,14 +63,8 @@ def save_model_folder(folder: Path, model: Any, *, source: LocalCheckpoint) -> l
 
 def _host_arrays(model: nnx.Module) -> dict[str, np.ndarray]:
     """Float32 weights under our names, whole also where they are spread over devices of other processes."""
-    from jax.experimental import multihost_utils
-
-    def fetch(array: jax.Array) -> np.ndarray:
-        whole = array if array.is_fully_addressable else multihost_utils.process_allgather(array, tiled=True)
-        return np.asarray(whole, np.float32)
-
     state = nnx.to_flat_state(nnx.state(model, nnx.Param))
-    return {".".join(map(str, path)): fetch(value.get_value()) for path, value in state}
+    return {".".join(map(str, path)): to_host(value.get_value()).astype(np.float32) for path, value in state}
 
 
 def _config(spec: ModelSpec, source: LocalCheckpoint) -> dict[str, Any]:

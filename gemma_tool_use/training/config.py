@@ -257,6 +257,12 @@ class TrainConfig:
         pairs = (item.partition(":") for item in self.synthetic_kinds)
         return {kind: float(weight) for kind, _, weight in pairs} or None
 
+    def shared_flags(self) -> dict[str, str]:
+        """What the processes of one run have in common: every flag but the number of the process, as text."""
+        flags = dataclasses.asdict(self)
+        own = ("process_id", "cache_dir", "model", "data", "output_dir")  # places may be called otherwise on each host
+        return {f"--{name.replace('_', '-')}": repr(value) for name, value in flags.items() if name not in own}
+
     @property
     def lora(self) -> LoraSpec:
         return LoraSpec(rank=self.rank, alpha=self.alpha, modules=self.modules)

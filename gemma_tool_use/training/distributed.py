@@ -19,7 +19,9 @@ says which process stopped sending heartbeats, and exit code 134. `--resume` con
 import collections
 import contextlib
 import hashlib
+import secrets
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -175,6 +177,27 @@ class StopVote:
         votes = jax.make_array_from_process_local_data(self._by_device, mine, (self._mesh.size,))
         self._votes.append(self._largest(votes))
         return int(self._votes.popleft()) if len(self._votes) > 1 else 0
+
+
+def check_shared(folder: Path) -> None:
+    """
+    Raises:
+      ConfigError: in every process, when one does not see what process 0 writes into `folder`.
+    """
+    if jax.process_count() == 1:
+        return
+    file = folder / f".seen-by-all-{broadcast_text(secrets.token_hex(8))}"
+    if is_writer():
+        file.touch()
+    multihost_utils.sync_global_devices("the file is there")
+    unseen = np.flatnonzero(multihost_utils.process_allgather(np.asarray(not file.exists())))
+    if is_writer():
+        file.unlink()
+    if len(unseen):
+        raise ConfigError(
+            f"processes {', '.join(map(str, unseen))} do not see what process 0 writes into {folder}. Choose an "
+            "--output-dir on storage that all hosts share (NFS, Filestore, a mounted bucket)"
+        )
 
 
 def leave_together() -> None:

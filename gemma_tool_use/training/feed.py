@@ -8,7 +8,8 @@ feed.take(140)                        # BatchInfo(tokens=1873, trained=214, rows
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -44,10 +45,23 @@ class BatchFeed:
     """
 
     def __init__(
-        self, stream: BatchStream, stop: StopRequest, *, steps: int, stages: Sequence[int] | np.ndarray | None = None
+        self,
+        stream: BatchStream,
+        stop: StopRequest,
+        *,
+        steps: int,
+        stages: Sequence[int] | np.ndarray | None = None,
+        vote: Callable[[int], int] = int,
     ) -> None:
-        """`stages`: that of each row of a curriculum, for the guard of `guard.py`."""
-        self._stream, self._stop, self._steps = stream, stop, steps
+        """
+        Args:
+          stream: the elements of the run.
+          stop: asked before each step.
+          steps: of the whole run.
+          stages: that of each row of a curriculum, for the guard of `guard.py`.
+          vote: makes of the signal of this process, or 0, the one by which all processes stop (`distributed.StopVote`).
+        """
+        self._stream, self._stop, self._steps, self._vote = stream, stop, steps, vote
         self._stages = None if stages is None else np.asarray(stages)
         self._done = 0
         self._info: dict[int, BatchInfo] = {}
@@ -65,7 +79,8 @@ class BatchFeed:
         if self._done >= self._steps:
             return
         for step, element in enumerate(self._stream, start=self._done + 1):
-            if self._stop.signal is not None:
+            if agreed := self._vote(self._stop.signal or 0):
+                self._stop.signal = signal.Signals(agreed)
                 return
             rows = element["row_index"][element["row_index"] >= 0]
             self._info[step] = BatchInfo(

@@ -8,6 +8,7 @@ with StopRequest() as stop:
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import sys
 import time
@@ -33,9 +34,10 @@ from gemma_tool_use.models.resolve import LocalCheckpoint
 from gemma_tool_use.models.sharding import ROW_AXES, on_mesh
 from gemma_tool_use.training.checkpoints import Checkpoints, require_space
 from gemma_tool_use.training.config import TrainConfig
+from gemma_tool_use.training.distributed import StopVote, is_writer
 from gemma_tool_use.training.feed import BatchFeed, EvalBatches
 from gemma_tool_use.training.foresight import check_step, device_room, require_weights, weight_bytes
-from gemma_tool_use.training.mesh import make_mesh, row_parts, weight_parts
+from gemma_tool_use.training.mesh import make_mesh, place_batch, row_parts, row_share, weight_parts
 from gemma_tool_use.training.methods import load_trainable, trainable_type
 from gemma_tool_use.training.metrics import Backend, JsonlBackend, Logger, TensorBoardBackend, WandbBackend
 from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
@@ -145,8 +147,8 @@ def fit(
       TrainingError: too many steps in a row had to be skipped, or the disk is full.
     """
     steps = total_steps(config, prepared.plan)
-    stream = batches(prepared.rows.train, prepared.plan, workers=config.workers)
-    feed = BatchFeed(stream, stop, steps=steps, stages=prepared.rows.stages)
+    stream = batches(prepared.rows.train, prepared.plan, workers=config.workers, share=row_share(prepared.mesh))
+    feed = BatchFeed(stream, stop, steps=steps, stages=prepared.rows.stages, vote=StopVote(prepared.mesh))
     held_out = _eval_batches(prepared, stop)
     hooks = ProgressHooks(
         feed,
@@ -194,7 +196,7 @@ def fit(
 
 def example_feed(prepared: Prepared, steps: int) -> BatchFeed:
     """The first batches of the run once more; takes none away from it."""
-    stream = batches(prepared.rows.train, prepared.plan)
+    stream = batches(prepared.rows.train, prepared.plan, share=row_share(prepared.mesh))
     return BatchFeed(stream, StopRequest(), steps=steps, stages=prepared.rows.stages)
 
 
@@ -214,6 +216,7 @@ def make_trainer(
         compute_dtype=prepared.compute_dtype,
         checkpoints=checkpoints,
         batch_state=feed.state,
+        place_batch=functools.partial(place_batch, prepared.mesh, share=row_share(prepared.mesh)),
     )
 
 
@@ -243,18 +246,22 @@ def _continue(
     if trainer.restored is None:
         folder.drop_metrics_after(-1)  # of a run that was killed before its first checkpoint
         return 0
-    folder.drop_metrics_after(step)
+    if is_writer():
+        folder.drop_metrics_after(step)
     feed.restore(step, trainer.restored)
     eval_loss = folder.logged("eval/loss", step)
     trainer.evaluate_first = eval_loss is None and step % eval_every == 0
     if eval_loss is not None:
         hooks.evaluated_before(step, eval_loss)
-    print(f"continuing after step {step}", file=sys.stderr)
+    if is_writer():
+        print(f"continuing after step {step}", file=sys.stderr)
     return step + 1
 
 
 def _backends(config: TrainConfig, folder: RunFolder, *, first_step: int) -> list[Backend]:
-    """Exactly those asked for."""
+    """Exactly those asked for; of several processes one has any."""
+    if not is_writer():
+        return []
     backends: list[Backend] = [JsonlBackend(folder.metrics)]
     if "tensorboard" in config.report_to:
         backends.append(TensorBoardBackend(folder.tensorboard, first_step=first_step))
@@ -265,5 +272,5 @@ def _backends(config: TrainConfig, folder: RunFolder, *, first_step: int) -> lis
 
 def _eval_batches(prepared: Prepared, stop: StopRequest) -> EvalBatches:
     plan = prepared.held_out_plan
-    elements = eval_batches(prepared.rows.held_out, plan) if plan else ()
+    elements = eval_batches(prepared.rows.held_out, plan, share=row_share(prepared.mesh)) if plan else ()
     return EvalBatches(elements, plan.elements if plan else 0, stop)

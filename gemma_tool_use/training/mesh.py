@@ -24,6 +24,8 @@ from gemma_tool_use.errors import ConfigError, suggest
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
+    from gemma_tool_use.data.pipeline import RowShare
+
 AUTO = "auto"
 # What weights may take of a device's memory before they are cut; activations, logits and the adapter need the rest.
 WEIGHT_SHARE = 0.4
@@ -61,15 +63,6 @@ class Architecture(Protocol):
     def num_heads(self) -> int: ...
     @property
     def vocab_size(self) -> int: ...
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RowShare:
-    """This process reads the share number `index` of `count` equal ones. Processes that differ in "tensor" only have
-    the same share."""
-
-    index: int = 0
-    count: int = 1
 
 
 def parse_mesh(text: str) -> MeshShape:
@@ -193,16 +186,18 @@ def weight_parts(mesh: "Mesh | None") -> int:
     return 1 if mesh is None else mesh.devices.shape[1] * mesh.devices.shape[2]
 
 
-def row_share(mesh: "Mesh | None") -> RowShare:
-    """Which rows of every batch this process has to read.
+def row_share(mesh: "Mesh | None") -> "RowShare":
+    """Which rows of every batch this process has to read. Processes that differ in "tensor" only read the same.
 
     Raises:
       ConfigError: the processes would need unequal or overlapping shares.
     """
     import jax
 
+    from gemma_tool_use.data.pipeline import WHOLE, RowShare
+
     if mesh is None:
-        return RowShare()
+        return WHOLE
     parts: dict[int, set[int]] = {}
     for (i, j, _), device in np.ndenumerate(mesh.devices):
         parts.setdefault(device.process_index, set()).add(i * mesh.devices.shape[1] + j)
@@ -215,7 +210,7 @@ def row_share(mesh: "Mesh | None") -> RowShare:
     return RowShare(index=shares.index(frozenset(parts[jax.process_index()])), count=len(shares))
 
 
-def place_batch(mesh: "Mesh | None", batch: Mapping[str, np.ndarray], share: RowShare) -> dict[str, Any]:
+def place_batch(mesh: "Mesh | None", batch: Mapping[str, np.ndarray], share: "RowShare") -> dict[str, Any]:
     """The arrays of a batch on the devices: [accumulation, rows, ...] by rows, numbers on every device.
 
     Args:

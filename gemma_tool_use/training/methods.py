@@ -30,6 +30,7 @@ from gemma_tool_use.models.model_folder import save_model_folder
 from gemma_tool_use.models.quantize import stored_bytes
 from gemma_tool_use.models.resolve import LocalCheckpoint
 from gemma_tool_use.training.config import TrainConfig
+from gemma_tool_use.training.distributed import is_writer
 
 MODEL_FOLDER = "model"
 
@@ -115,7 +116,9 @@ def save_trained(
     if config.method != "full":
         return save_adapter(folder, model, config.lora, details=details)
     files = save_model_folder(folder / MODEL_FOLDER, model, source=local)
-    return [*files, *_copy_tokenizer(local.require_tokenizer(), folder / MODEL_FOLDER)]
+    if is_writer():
+        files += _copy_tokenizer(local.require_tokenizer(), folder / MODEL_FOLDER)
+    return files
 
 
 def _copy_tokenizer(tokenizer: Path, folder: Path) -> list[Path]:

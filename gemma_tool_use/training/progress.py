@@ -11,6 +11,7 @@ import numpy as np
 from tunix.sft import hooks
 
 from gemma_tool_use.errors import TrainingError
+from gemma_tool_use.training.distributed import is_writer
 from gemma_tool_use.training.feed import BatchFeed
 from gemma_tool_use.training.guard import GOOD, SAID
 from gemma_tool_use.training.step_trace import StepTrace
@@ -62,7 +63,8 @@ class ProgressHooks(hooks.TrainingHooks):
         # Tunix evaluates every N steps only; the last weights are the ones that count. A run that was stopped goes on.
         if self._held_out and self._evaluated_at != train_ctx.train_steps == self._steps:
             _, eval_step = train_ctx.jit_train_and_eval_step(cache_nnx_graph=True)
-            self.on_eval_step_end(train_ctx, sum(float(eval_step(batch)[0]) for batch in self._held_out))
+            losses = [float(eval_step(train_ctx.place(batch))[0]) for batch in self._held_out]
+            self.on_eval_step_end(train_ctx, sum(losses))
             train_ctx.metrics_logger.log(
                 train_ctx.metrics_prefix, "loss", self.eval_loss, "eval", train_ctx.train_steps
             )
@@ -85,7 +87,11 @@ class ProgressHooks(hooks.TrainingHooks):
         self.skipped = int(report.skipped)
         self._metric(train_ctx, "skipped_steps", self.skipped, train_step)
         self._tell_skipped(train_ctx, train_step, info.rows, report)
-        if not sys.stderr.isatty() and (train_step % self._log_every == 0 or train_step in (1, self._steps)):
+        if (
+            is_writer()
+            and not sys.stderr.isatty()
+            and (train_step % self._log_every == 0 or train_step in (1, self._steps))
+        ):
             self._print_line(train_step)
 
     def on_eval_step_start(self, train_ctx: Any) -> None:

@@ -59,7 +59,7 @@ class RunFolder:
             `config.resume` is on.
           FileError: it cannot be written.
         """
-        folder = cls(Path(config.output_dir).expanduser().resolve())
+        folder = cls.of(config)
         occupied = folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir()))
         if config.resume:
             folder._check_same_run(config)
@@ -78,6 +78,11 @@ class RunFolder:
                 f"output folder {folder.path} cannot be written ({error.strerror}); choose another --output-dir"
             ) from None
         return folder
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> "RunFolder":
+        """The folder, left alone: for processes of a run that another process claimed it for."""
+        return cls(Path(config.output_dir).expanduser().resolve())
 
     def release_if_empty(self) -> None:
         """Takes an unused folder away again, so that a corrected command can use the name."""

@@ -15,9 +15,11 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from gemma_tool_use.commands import EXIT_INTERRUPTED, EXIT_OK, run
+from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.flags import parse
 from gemma_tool_use.settings import Settings, export_to_libraries, load_settings
 from gemma_tool_use.training.config import PRESETS, TrainConfig
+from gemma_tool_use.training.launcher import launched_by
 
 if TYPE_CHECKING:
     from gemma_tool_use.conversation import Conversation, Reply
@@ -41,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     settings = load_settings()
     export_to_libraries(settings)  # before a hub library is imported
+    launcher = launched_by(settings)
+    if config.num_processes != 1 and (config.coordinator or launcher):
+        return _train_together(config, settings, launcher)
     if config.dry_run:
         return _dry_run(config, settings)
     from gemma_tool_use.training.run_folder import RunFolder
@@ -50,6 +55,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _train(config, settings, folder)
     finally:
         folder.release_if_empty()
+
+
+def _train_together(config: TrainConfig, settings: Settings, launcher: str | None) -> int:
+    """One of several processes: connected before JAX looks for devices, and left when all have come to the end."""
+    from gemma_tool_use.training.distributed import check_shared, is_writer, leave_together, start, together
+    from gemma_tool_use.training.run_folder import RunFolder
+
+    start(config, launcher=launcher)
+    if config.compare_requests or config.dry_run:
+        flag = "--compare-requests" if config.compare_requests else "--dry-run"
+        raise ConfigError(f"{flag} is done by one process; leave it out, or give --num-processes 1")
+    with together("claiming the run folder"):
+        folder = RunFolder.claim(config) if is_writer() else RunFolder.of(config)
+    check_shared(folder.path)
+    try:
+        code = _train(config, settings, folder)
+    finally:
+        if is_writer():
+            folder.release_if_empty()
+    leave_together()
+    return code
 
 
 def _dry_run(config: TrainConfig, settings: Settings) -> int:
@@ -77,23 +103,29 @@ def _prepare(config: TrainConfig, settings: Settings) -> "tuple[LocalCheckpoint,
 def _train(config: TrainConfig, settings: Settings, folder: "RunFolder") -> int:
     from rich.console import Console
 
+    from gemma_tool_use.training.distributed import check_same, is_writer, together
     from gemma_tool_use.training.fit import check_space, fit
     from gemma_tool_use.training.methods import save_trained
     from gemma_tool_use.training.report import Record, print_start, print_summary, same_inputs
     from gemma_tool_use.training.stop import StopRequest
 
-    console = Console()
-    local, prepared = _prepare(config, settings)
-    if config.resume:
-        folder.check_same_inputs(same_inputs(prepared))
-    check_space(config, prepared, folder)
+    console = Console(quiet=not is_writer())
+    with together("preparing the run"):
+        local, prepared = _prepare(config, settings)
+        if config.resume:
+            folder.check_same_inputs(same_inputs(prepared))
+        check_space(config, prepared, folder)
+    check_same(
+        same_inputs(prepared) | {"mesh": str(prepared.mesh)} | config.shared_flags(),
+        remedy="Give every process the same command, but for --process-id, and the same files",
+    )
     print_start(config, prepared, console)
     record = Record(config, prepared, folder)
     comparison = _comparison(config, prepared) if config.compare_requests else None
     if comparison:
         comparison.run("before")
     with StopRequest() as stop:
-        result = fit(config, prepared, folder, stop, on_start=record.start)
+        result = fit(config, prepared, folder, stop, on_start=record.start if is_writer() else _nothing)
     details = {
         "base": dataclasses.asdict(prepared.identity),
         "tokenizer_sha256": prepared.tokenizer.fingerprint,
@@ -106,9 +138,14 @@ def _train(config: TrainConfig, settings: Settings, folder: "RunFolder") -> int:
         comparison.write(folder.path / "samples.jsonl")
         comparison.print(console)
     scores = comparison.scores() if comparison else None
-    record.finish(result, scores)
+    if is_writer():
+        record.finish(result, scores)
     print_summary(result, folder, scores, console)
     return EXIT_INTERRUPTED if result.stopped_by == "SIGINT" else EXIT_OK
+
+
+def _nothing() -> None:
+    """What a process that does not write does at the start."""
 
 
 def _comparison(config: TrainConfig, prepared: "Prepared") -> "Comparison":

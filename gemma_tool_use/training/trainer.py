@@ -60,6 +60,7 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         compute_dtype: Any,
         checkpoints: Checkpoints,
         batch_state: Callable[[int], dict[str, Any]],
+        place_batch: Callable[[dict[str, Any]], Any] = dict,
     ) -> None:
         """
         Args:
@@ -69,11 +70,13 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
           compute_dtype: of activations.
           checkpoints: where to continue from, and where to save.
           batch_state: the place in the rows after so many steps.
+          place_batch: puts a batch of the stream on the devices (`mesh.place_batch`); one device takes it as it is.
 
         Raises:
           CheckpointError: there are checkpoints, and none of them is good.
         """
         super().__init__(model, optimizer, training_config)
+        self._place_batch = place_batch
         self._compute_dtype, self._batch_state = compute_dtype, batch_state
         self._flush: Callable[[], None] = lambda: None
         self._reports: dict[int, StepReport] = {}
@@ -131,6 +134,10 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
                 force=True,
                 custom_metadata=self.custom_checkpoint_metadata(),
             )
+
+    def _prepare_inputs(self, input_data: dict[str, Any]) -> Any:
+        """Before Tunix does it, which would take the rows of one process for those of all."""
+        return self._place_batch(input_data)
 
     def place(self, batch: dict[str, Any]) -> Any:
         """A batch of the stream as the step takes it."""
