@@ -69,7 +69,7 @@ def test_a_mistral_without_a_window_attends_to_all_tokens():
         ("qwen3", {"model_type": "qwen3_moe"}, "model_type 'qwen3_moe', expected "),
         ("qwen3", {"attention_bias": True}, "attention_bias = True"),
         ("qwen3", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope_scaling = {'rope_type': 'yarn'"),
-        ("qwen3", {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types = "),
+        ("qwen3", {"layer_types": ["sliding_attention"]}, "layer_types = "),
         ("llama3", {"hidden_act": "gelu"}, "hidden_act = 'gelu', expected 'silu'"),
         ("llama3", {"mlp_bias": True}, "mlp_bias = True"),
         ("llama3", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_scaling = {'type': 'dynamic'"),

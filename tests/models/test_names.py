@@ -101,12 +101,12 @@ def test_where_queries_and_keys_are_apart_a_head_s_row_lands_where_the_head_is()
     spec = TINY["llama3"]
     params = {name: np.zeros(shape, np.float32) for name, shape in our_shapes(spec).items()}
     params["layers.0.attn.q_proj.w"][7, 3, 5] = 1
-    params["layers.1.attn.v_proj.w"][7, 1, 5] = 2
+    params["layers.0.attn.v_proj.w"][7, 1, 5] = 2
     params["layers.0.attn.o_proj.w"][3, 5, 7] = 3
     params["lm_head.w"][7, 500] = 4
     hf = ours_to(params, spec, "hf")
     assert hf["model.layers.0.self_attn.q_proj.weight"][3 * 16 + 5, 7] == 1
-    assert hf["model.layers.1.self_attn.v_proj.weight"][16 + 5, 7] == 2
+    assert hf["model.layers.0.self_attn.v_proj.weight"][16 + 5, 7] == 2
     assert hf["model.layers.0.self_attn.o_proj.weight"][7, 3 * 16 + 5] == 3
     assert hf["lm_head.weight"][500, 7] == 4
 
