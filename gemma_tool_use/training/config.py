@@ -117,6 +117,10 @@ class TrainConfig:
     """Weight decay, for the optimizers that have it."""
     clip_norm: float = 1.0
     """Largest global gradient norm; 0 turns clipping off."""
+    label_smoothing: float = 0.0
+    """Share of a target's weight that all tokens of the vocabulary get alike."""
+    z_loss: float = 0.0
+    """Factor of the squared log of the softmax's normalizer, added to the loss; 1e-4 where it is used."""
     spike_sd: float = 8.0
     """A step whose loss is this many standard deviations above the mean of the last ones (and 0.5 nats) is skipped, as
     one is that is not finite; 0 skips no spikes."""
@@ -170,7 +174,7 @@ class TrainConfig:
         ]
         problems += [
             f"--{name.replace('_', '-')} must be between 0 and 1, got {getattr(self, name)}"
-            for name in ("warmup_share", "eval_share", "max_bad_share")
+            for name in ("warmup_share", "eval_share", "max_bad_share", "label_smoothing", "z_loss")
             if not 0 <= getattr(self, name) <= 1
         ]
         problems += [

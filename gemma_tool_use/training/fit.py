@@ -37,6 +37,7 @@ from gemma_tool_use.training.config import TrainConfig
 from gemma_tool_use.training.distributed import StopVote, is_writer
 from gemma_tool_use.training.feed import BatchFeed, EvalBatches
 from gemma_tool_use.training.foresight import check_step, device_room, require_weights, weight_bytes
+from gemma_tool_use.training.loss import LossOptions
 from gemma_tool_use.training.mesh import make_mesh, place_batch, row_parts, row_share, weight_parts
 from gemma_tool_use.training.methods import load_trainable, trainable_type
 from gemma_tool_use.training.metrics import Backend, JsonlBackend, Logger, TensorBoardBackend, WandbBackend
@@ -214,6 +215,7 @@ def make_trainer(
             pbar_description="training",
         ),
         compute_dtype=prepared.compute_dtype,
+        loss_options=LossOptions(label_smoothing=config.label_smoothing, z_loss=config.z_loss),
         checkpoints=checkpoints,
         batch_state=feed.state,
         place_batch=functools.partial(place_batch, prepared.mesh, share=row_share(prepared.mesh)),

@@ -27,7 +27,7 @@ from tunix.sft import metrics_logger, peft_trainer, sharding_utils
 from gemma_tool_use.models.lora import cast_lora
 from gemma_tool_use.training.checkpoints import Checkpoints
 from gemma_tool_use.training.guard import GuardReport, guard_report
-from gemma_tool_use.training.loss import token_loss_sum
+from gemma_tool_use.training.loss import PLAIN, LossOptions, token_loss_sum
 from gemma_tool_use.training.methods import trainable_type
 from gemma_tool_use.training.metrics import Logger
 
@@ -58,6 +58,7 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         training_config: peft_trainer.TrainingConfig,
         *,
         compute_dtype: Any,
+        loss_options: LossOptions = PLAIN,
         checkpoints: Checkpoints,
         batch_state: Callable[[int], dict[str, Any]],
         place_batch: Callable[[dict[str, Any]], Any] = dict,
@@ -68,6 +69,7 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
           optimizer: guarded, as `make_optimizer` gives it.
           training_config: Tunix's, without a folder for checkpoints.
           compute_dtype: of activations.
+          loss_options: of training; the evaluation loss is always the plain one.
           checkpoints: where to continue from, and where to save.
           batch_state: the place in the rows after so many steps.
           place_batch: puts a batch of the stream on the devices (`mesh.place_batch`); one device takes it as it is.
@@ -77,7 +79,7 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         """
         super().__init__(model, optimizer, training_config)
         self._place_batch = place_batch
-        self._compute_dtype, self._batch_state = compute_dtype, batch_state
+        self._compute_dtype, self._loss_options, self._batch_state = compute_dtype, loss_options, batch_state
         self._flush: Callable[[], None] = lambda: None
         self._reports: dict[int, StepReport] = {}
         # Tunix would read again every batch that was trained already, and save at the end without metadata.
@@ -149,14 +151,14 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         return step.func.__wrapped__.lower(self.model, self.optimizer, batch).compile().compiled
 
     def create_train_step_fn(self) -> Callable[..., StepResult]:
-        compute_dtype, kind = self._compute_dtype, trainable_type(self.model)
+        compute_dtype, loss_options = self._compute_dtype, self._loss_options
 
         def train_step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Batch) -> StepResult:
-            graphdef, trained, frozen = nnx.split(model, kind, ...)
+            graphdef, trained, frozen = nnx.split(model, trainable_type(model), ...)
 
             def loss_fn(trained: nnx.State, micro: Batch) -> jax.Array:
                 merged = nnx.merge(graphdef, cast_lora(trained, compute_dtype), frozen)
-                return token_loss_sum(merged, **micro) / batch["normalizer"]
+                return _loss_sum(merged, micro, loss_options) / batch["normalizer"]
 
             loss, gradients = _accumulate(jax.value_and_grad(loss_fn), trained, batch)
             optimizer.update(model, gradients, loss=loss, stage=batch.get("stage", 0))
@@ -166,23 +168,23 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         return train_step
 
     def create_eval_step_fn(self) -> Callable[..., Any]:
-        compute_dtype, kind = self._compute_dtype, trainable_type(self.model)
+        compute_dtype = self._compute_dtype
 
         def eval_step(model: nnx.Module, batch: Batch) -> tuple[jax.Array, None]:
-            graphdef, trained, frozen = nnx.split(model, kind, ...)
+            graphdef, trained, frozen = nnx.split(model, trainable_type(model), ...)
             merged = nnx.merge(graphdef, cast_lora(trained, compute_dtype), frozen)
-            micro_batches = _micro_batches(batch)
-            losses = [
-                token_loss_sum(merged, **{name: array[i] for name, array in micro_batches.items()})
-                for i in range(batch["tokens"].shape[0])
-            ]
-            return jnp.sum(jnp.stack(losses)) / batch["normalizer"], None
+            losses = jax.lax.map(lambda micro: _loss_sum(merged, micro, PLAIN), _micro_batches(batch))
+            return jnp.sum(losses) / batch["normalizer"], None
 
         return eval_step
 
 
 def _learning_rate(optimizer: Any) -> jax.Array:
     return optimizer.opt_state.inner_state.hyperparams["learning_rate"][...]
+
+
+def _loss_sum(model: nnx.Module, micro: Batch, options: LossOptions) -> jax.Array:
+    return token_loss_sum(model, micro["tokens"], micro["loss_mask"], micro["positions"], micro["segment_ids"], options)
 
 
 def _micro_batches(batch: Batch) -> Batch:
