@@ -10,7 +10,7 @@
 Every pass shuffles the rows anew, packs them by best fit within windows of `WINDOW` rows, and shuffles the packed
 rows. Rows of two stages never share a packed row. Without packing each row is a packed row of its own.
 
-Grain's packers do this to a stream, for 45 us a row where this takes 2.5: 16 s for three passes of Toucan's 119,287
+Grain's packers do this to a stream, for 45 us a row where this takes 2 to 6: 16 s for three passes of Toucan's 119,287
 rows. They keep the order of arrival, which fills 91 to 94 % of 640 tokens where this fills 97 %, and how many steps
 there are is known at the end only (benchmarks/packing.py). A test compares with them.
 """
