@@ -72,7 +72,7 @@ def finish(process: subprocess.Popen[str]) -> None:
 def kill(flags: list[str], folder: Path, draw: random.Random) -> dict[str, Any] | None:
     """Starts or resumes the run and kills it at a random step after the newest checkpoint; None if it ended before."""
     began, said = newest(folder), list[str]()
-    wanted, wait = draw.randint(began, STEPS - 1), draw.uniform(0, 0.2)
+    wanted, wait = draw.randint(began, min(began + 30, STEPS - 1)), draw.uniform(0, 0.2)
     process = start(flags, folder)
     if wanted == 0:
         time.sleep(draw.uniform(0, 10))  # before there is any step

@@ -136,8 +136,14 @@ def overwrite_the_middle(file):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("damage", [truncate, empty, Path.unlink, overwrite_the_middle])
-@pytest.mark.parametrize("file", range(6))
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        *((file, damage) for file in range(6) for damage in (truncate, overwrite_the_middle)),
+        (0, empty),
+        (3, Path.unlink),
+    ],
+)
 def test_a_damaged_newest_checkpoint_is_renamed_and_the_one_before_taken(folder, file, damage, capsys):
     damage(used_files(folder / "2")[file])
     one, step, metadata = restore(folder)
@@ -187,10 +193,14 @@ def test_when_no_checkpoint_is_good_all_stay_and_each_is_named(folder):
     assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == before
 
 
-def test_a_half_written_checkpoint_of_a_killed_run_is_not_seen_and_goes_away(folder):
+def test_a_half_written_checkpoint_of_a_killed_run_is_not_seen_and_is_replaced(folder):
     shutil.copytree(folder / "2", folder / "3.orbax-checkpoint-tmp")
     assert restore(folder)[1] == 2
-    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+    checkpoints = Checkpoints(folder, save_every=1, keep=3)
+    save(checkpoints, 3)
+    checkpoints.close()
+    assert restore(folder)[1] == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3"]
 
 
 def assert_stops(folder, why, *, step):

@@ -18,7 +18,7 @@ from tiny_model import write_tiny_model
 
 import gemma_tool_use.training.fit as fit_module
 import gemma_tool_use.training.train_gemma3_270m_tool_calling as command
-from gemma_tool_use.commands import EXIT_MISTAKE, EXIT_OK, run
+from gemma_tool_use.commands import EXIT_INTERRUPTED, EXIT_MISTAKE, EXIT_OK, run
 from gemma_tool_use.conversation import conversation_to_dict
 from gemma_tool_use.data.synthetic.generate import generate
 from gemma_tool_use.models.adapter import read_adapter
@@ -108,7 +108,7 @@ def test_runs_killed_at_random_moments_resume_to_the_same_bits_and_read_no_row_a
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([command.__name__, fit_module.__name__])
     folder, seen = home / "killed", []
-    for last in (5, 10, 14):
+    for last in (7, 14):
         process = context.Process(target=child, args=(flags(home, folder, *(["--resume"] if seen else [])),))
         before = inode(folder / "metrics.jsonl")
         process.start()
@@ -147,21 +147,23 @@ def after_step(monkeypatch, wanted, action):
     monkeypatch.setattr(ProgressHooks, "on_train_step_end", hook)
 
 
-def test_a_machine_that_is_taken_away_costs_no_step(home, undisturbed, monkeypatch, capsys):
-    def preempt():
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    after_step(monkeypatch, 7, preempt)
-    assert run(command.main, flags(home, home / "preempted")) == EXIT_OK
+@pytest.mark.parametrize(
+    ("signals", "name", "code"),
+    [([signal.SIGTERM] * 2, "SIGTERM", EXIT_OK), ([signal.SIGINT], "SIGINT", EXIT_INTERRUPTED)],
+)
+def test_a_machine_taken_away_or_ctrl_c_costs_no_step(home, undisturbed, monkeypatch, capsys, signals, name, code):
+    folder = home / name
+    after_step(monkeypatch, 7, lambda: [os.kill(os.getpid(), number) for number in signals])
+    assert run(command.main, flags(home, folder)) == code
     monkeypatch.undo()
     told = capsys.readouterr()
     assert "stopping after this step and saving a checkpoint; Ctrl-C once more stops at once" in told.err
-    assert "stopped by SIGTERM; the same command with --resume continues at step 8" in told.out
-    assert (home / "preempted" / "checkpoints" / "8").is_dir()
-    assert run(command.main, flags(home, home / "preempted", "--resume")) == EXIT_OK
+    assert f"stopped by {name}; the same command with --resume continues at step 8" in told.out
+    assert json.loads((folder / "run.json").read_text())["status"] == f"stopped by {name}"
+    assert (folder / "checkpoints" / "8").is_dir()
+    assert run(command.main, flags(home, folder, "--resume")) == EXIT_OK
     assert "continuing after step 8" in capsys.readouterr().err
-    assert_same_run(undisturbed, home / "preempted")
+    assert_same_run(undisturbed, folder)
 
 
 def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(home, undisturbed, monkeypatch):
