@@ -76,7 +76,8 @@ class TrainConfig:
     alpha: float = 16.0
     """LoRA alpha; the adapter's product is multiplied by alpha / rank."""
     modules: tuple[str, ...] = DEFAULT_MODULES
-    """Modules that get LoRA, as regular expressions on the end of the module path."""
+    """Modules that get LoRA, as regular expressions on the end of the module path; auto for every linear projection of
+    the model's family."""
 
     packing: bool = True
     """Put several conversations into each row of a batch, each attending to itself only. Without packing every
