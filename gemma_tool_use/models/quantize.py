@@ -1,15 +1,17 @@
 """Frozen base weights in four or eight bits, through Qwix, and how they are read.
 
-    weight = quantize(array, "nf4", axis=-2)     # qwix.QArray: packed codes and one scale for every 64 values
+    weight = quantize(array, "nf4", axis=-2)     # qwix.QArray: packed codes and one scale for every 32 values
     dense(weight)                                # the array again, off by 15 % of a block's largest value at most
     dense_rows(table, tokens)                    # some rows of an embedding; the others stay packed
-    stored_bytes(weight)                         # 4.5 bits a value with float32 scales, 4.25 with bfloat16
+    stored_bytes(weight)                         # 5 bits a value with float32 scales, 4.5 with bfloat16
 
 A quantised weight sits in the same `nnx.Param` of the model, so its name, its place and the LoRA beside it are those of
 the plain model; whoever multiplies by it reads it through `dense`, which leaves plain arrays alone.
 
-nf4: the sixteen quantiles of a normal distribution of QLoRA (https://arxiv.org/abs/2305.14314, appendix E). Blocks of
-64 along the contracted axis are that paper's.
+nf4: the sixteen quantiles of a normal distribution of QLoRA (https://arxiv.org/abs/2305.14314, appendix E). Blocks lie
+along the contracted axis. They are half of that paper's 64, as a model as small as Gemma 3 270M has less to spare: in
+blocks of 64 its loss on text of tool calls rose from 2.10 to 2.58 before any training, to 2.23 with the embedding packed
+alone.
 """
 
 import dataclasses
@@ -28,7 +30,7 @@ from gemma_tool_use.models.sharding import target_platform
 
 Weight: TypeAlias = jax.Array | qwix.QArray
 
-BLOCK = 64
+BLOCK = 32
 EMBEDDING = "embedder.input_embedding"
 _WIDTH_FIRST = (".q_proj.w", ".k_proj.w", ".v_proj.w")
 
@@ -43,7 +45,7 @@ _NF4 = (
 
 
 def quantize(array: jax.Array, kind: Quantization, *, axis: int) -> qwix.QArray:
-    """`array` in blocks of up to 64 values along `axis`, each with its own scale in the dtype of `array`.
+    """`array` in blocks of up to 32 values along `axis`, each with its own scale in the dtype of `array`.
 
     A sharded array gives codes and scales that lie as it does; a mesh axis that does not divide the blocks leaves the
     scales whole.

@@ -23,8 +23,8 @@ from gemma_tool_use.models.spec import ModelSpec
 from gemma_tool_use.training.config import TrainConfig
 from gemma_tool_use.training.trainer import ToolCallTrainer
 
-# Bits that a packed weight takes with its scales, in blocks of 64 values with a scale of 32 bits.
-_PACKED_BITS = {"nf4": 4.5, "int4": 4.5, "int8": 8.5}
+# Bits that a packed weight takes with its scales, in blocks of 32 values with a scale of 32 bits.
+_PACKED_BITS = {"nf4": 5, "int4": 5, "int8": 9}
 _CGROUP = Path("/sys/fs/cgroup")
 _OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
