@@ -10,8 +10,8 @@ the plain model; whoever multiplies by it reads it through `dense`, which leaves
 
 nf4: the sixteen quantiles of a normal distribution of QLoRA (https://arxiv.org/abs/2305.14314, appendix E). Blocks lie
 along the contracted axis. They are half of that paper's 64, as a model as small as Gemma 3 270M has less to spare: in
-blocks of 64 its loss on text of tool calls rose from 2.10 to 2.58 before any training, to 2.23 with the embedding packed
-alone.
+blocks of 64 its loss on text of tool calls rose from 2.10 to 2.58 before any training, to 2.23 with the embedding
+alone packed.
 """
 
 import dataclasses
