@@ -22,7 +22,6 @@ from gemma_tool_use.models.resolve import LocalCheckpoint
 from gemma_tool_use.models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from flax import nnx
     from jax.sharding import Mesh
     from tunix.models.gemma3.model import RematConfig
 
@@ -72,7 +71,7 @@ def load_base(
     remat: "RematConfig | None" = None,
     spec: ModelSpec | None = None,
     quantization: "Quantization | None" = None,
-) -> "nnx.Module":
+) -> Any:
     """The Tunix module of the checkpoint's family with its weights in `dtype`, on the default device or over `mesh`.
 
     `mesh` has the axes of `models/sharding.py`. The module carries its `ModelSpec` as `spec`.
@@ -116,7 +115,7 @@ def _model(
     mesh: "Mesh | None",
     remat: "RematConfig | None",
     quantization: "Quantization | None",
-) -> "nnx.Module":
+) -> Any:
     import jax
     from flax import nnx
 

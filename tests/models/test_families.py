@@ -39,7 +39,7 @@ def test_the_parameter_counts_are_those_of_the_published_checkpoints():
 
 @pytest.mark.parametrize("name", [*SPECS, *TINY])
 def test_a_configuration_is_read_as_the_architecture_it_states(name: str):
-    spec = (SPECS | TINY)[name]
+    spec = {**SPECS, **TINY}[name]
     assert spec_from_hf_config(hf_config(spec)) == spec
 
 

@@ -1,6 +1,7 @@
 """The loss with a cap on the logits, and with an output head that is not the embedding."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ def test_a_cap_on_the_logits_is_in_the_loss_and_in_every_gradient():
 
 
 def test_the_loss_of_a_model_is_that_of_its_capped_logits_from_a_head_of_its_own(tmp_path):
-    model = attach_lora(tiny_family_base(tmp_path, "llama3"), LoraSpec(rank=2), seed=0)
+    model: Any = attach_lora(tiny_family_base(tmp_path, "llama3"), LoraSpec(rank=2), seed=0)
     model.spec = dataclasses.replace(model.spec, final_softcap=3.0)
     tokens = jnp.asarray([[2, 300, 301, 302, 303]], jnp.int32)
     mask, positions = jnp.asarray([[False, False, True, True, True]]), jnp.arange(5)[None]
