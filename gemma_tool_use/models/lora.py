@@ -22,47 +22,6 @@ from gemma_tool_use.models.quantize import dense_tree
 from gemma_tool_use.models.sharding import place
 
 
-class FlatLoraProvider(qwix.LoraProvider):
-    """Qwix's provider with [batch, time] flattened into one axis around every product.
-
-    Same arrays, names and numbers. The adapter gradients contract over batch and time; as two axes XLA's CPU backend
-    takes its slow path for them: forward plus backward of Gemma 3 270M at 4 x 256 tokens took 4.7 s that way on two
-    cores, 3.4 s flattened (benchmarks/train_step.json).
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        # XLA's CPU backend fuses the narrow product with b into what follows and computes it once per use there; a
-        # barrier behind the sum stops that (prefill of 16 x 192 tokens: 4.2 s without, 2.8 s with).
-        self._settle = jax.lax.optimization_barrier if jax.default_backend() == "cpu" else lambda x: x
-
-    def einsum(self, einsum_str: str, *operands: Any, **kwargs: Any) -> jax.Array:
-        inputs, output = einsum_str.replace(" ", "").split("->")
-        left, right = inputs.split(",")
-        lead = left[:2]
-        lhs, rhs = operands
-        if lhs.ndim != len(left) or lhs.ndim < 3 or lead not in output or set(lead) & set(right):
-            return self._settle(super().einsum(einsum_str, *operands, **kwargs))
-        flat = next(letter for letter in "XYZ" if letter not in einsum_str)
-        result = super().einsum(
-            f"{left.replace(lead, flat)},{right}->{output.replace(lead, flat)}",
-            lhs.reshape(-1, *lhs.shape[2:]),
-            rhs,
-            **kwargs,
-        )
-        at = output.index(lead)
-        return self._settle(result).reshape(*result.shape[:at], *lhs.shape[:2], *result.shape[at + 1 :])
-
-    def dot_general(self, lhs: Any, rhs: Any, dimension_numbers: Any, *args: Any, **kwargs: Any) -> jax.Array:
-        (lhs_contract, rhs_contract), (lhs_batch, _) = dimension_numbers
-        if lhs.ndim != 3 or lhs_batch or tuple(lhs_contract) != (2,):
-            return self._settle(super().dot_general(lhs, rhs, dimension_numbers, *args, **kwargs))
-        flat = super().dot_general(
-            lhs.reshape(-1, lhs.shape[-1]), rhs, (((1,), rhs_contract), ((), ())), *args, **kwargs
-        )
-        return self._settle(flat).reshape(*lhs.shape[:-1], *flat.shape[1:])
-
-
 class _OneKey(nnx.Rngs):
     """The same key for every array, as Qwix's values are thrown away.
 
@@ -74,7 +33,7 @@ class _OneKey(nnx.Rngs):
         return jax.random.key(0)
 
 
-def attach_lora(model: Any, spec: LoraSpec, *, seed: int, mesh: jax.sharding.Mesh | None = None) -> nnx.Module:
+def attach_lora(model: Any, spec: LoraSpec, *, seed: int, mesh: jax.sharding.Mesh | None = None) -> Any:
     """A model that shares the base arrays of `model` and carries fresh float32 LoRA parameters.
 
     Args:
@@ -87,7 +46,7 @@ def attach_lora(model: Any, spec: LoraSpec, *, seed: int, mesh: jax.sharding.Mes
       ConfigError: a pattern matches no module that Qwix can attach to.
     """
     spec = spec.resolved(model.spec.family.lora_modules)
-    provider = FlatLoraProvider(module_path=spec.module_path, rank=spec.rank, alpha=spec.alpha)
+    provider = qwix.LoraProvider(module_path=spec.module_path, rank=spec.rank, alpha=spec.alpha)
     graphdef, base = nnx.split(model)
 
     def build(base: nnx.State) -> Any:

@@ -48,7 +48,8 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
 
     Attributes:
       restored: the place of the checkpoint that this trainer continues from; None without one.
-      evaluate_first: whether `train` evaluates before its first step.
+      evaluate_first: whether `train` evaluates before its first step: only where a stop came between a step and its
+        evaluation.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         )
         self._train_steps = self._iter_steps = step
         self.restored: dict[str, Any] | None = metadata.get("data")
-        self.evaluate_first = True
+        self.evaluate_first = False
 
     def log_to(self, logger: Logger) -> None:
         """Where metrics go; to be told before training, and after the step to continue from is known."""
