@@ -191,9 +191,8 @@ class RowWriter(contextlib.AbstractContextManager["RowWriter"]):
         temporary = self._stack.enter_context(written(path, sync_name=False))
         # Zstandard level 1 writes as fast as Snappy and LZ4, and half as much.
         how: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
-        self._file = self._stack.enter_context(
-            pq.ParquetWriter(temporary, schema, write_statistics=["position"], **how)
-        )
+        how["write_statistics"] = ["position"]  # PyArrow's stubs know True and False only
+        self._file = self._stack.enter_context(pq.ParquetWriter(temporary, schema, **how))
 
     def add(self, values: tuple[Any, ...]) -> None:
         self._rows.append(values)
