@@ -73,8 +73,8 @@ def spec_from_flax_shapes(shapes: Mapping[str, tuple[int, ...]], where: str = "t
     )
 
 
-def build_module(spec: ModelSpec, *, dtype: Any, mesh: "Mesh | None" = None, remat: Any = None) -> "nnx.Module":
-    """The Tunix module of `spec` with Tunix's own initial values; `remat` as its own file has it.
+def build_module(spec: ModelSpec, *, dtype: Any, mesh: "Mesh | None" = None) -> "nnx.Module":
+    """The Tunix module of `spec` with Tunix's own initial values.
 
     With a `mesh` its parameters say how they are laid out over it (`models/sharding.py`).
     """
@@ -83,7 +83,7 @@ def build_module(spec: ModelSpec, *, dtype: Any, mesh: "Mesh | None" = None, rem
     from gemma_tool_use.models.sharding import rules
 
     config_of, class_of = _MODULES[spec.family.name]
-    config = config_of(spec, param_dtype=dtype, remat=remat)
+    config = config_of(spec, param_dtype=dtype)
     if mesh is not None:
         config = dataclasses.replace(config, shd_config=rules(config.shd_config, mesh, num_kv_heads=spec.num_kv_heads))
     module = class_of()(config, rngs=nnx.Rngs(0))

@@ -15,7 +15,7 @@ from gemma_tool_use.models.gemma3 import GEMMA_MODULES, gguf_sizes
 from gemma_tool_use.models.spec import Family, ModelSpec
 
 if TYPE_CHECKING:
-    from tunix.models.gemma.model import ModelConfig, RematConfig, ShardingConfig
+    from tunix.models.gemma.model import ModelConfig
 
 LAYERS_PER_GLOBAL = 2
 
@@ -54,13 +54,7 @@ GEMMA2_2B = ModelSpec(
 SIZES = (GEMMA2_2B,)
 
 
-def tunix_config(
-    spec: ModelSpec,
-    *,
-    param_dtype: Any,
-    sharding: "ShardingConfig | None" = None,
-    remat: "RematConfig | None" = None,
-) -> "ModelConfig":
+def tunix_config(spec: ModelSpec, *, param_dtype: Any) -> "ModelConfig":
     """The configuration object of Tunix's `Gemma` for `spec`; it has no dtype of its own."""
     from tunix.models.gemma import model as tunix_gemma
 
@@ -81,8 +75,7 @@ def tunix_config(
         ),
         attn_logits_soft_cap=spec.attention_softcap,
         sliding_window_size=spec.sliding_window,
-        shd_config=sharding or tunix_gemma.ShardingConfig.get_default_sharding(),
-        remat_config=remat or tunix_gemma.RematConfig.NONE,
+        shd_config=tunix_gemma.ShardingConfig.get_default_sharding(),
     )
 
 

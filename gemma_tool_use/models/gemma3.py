@@ -20,7 +20,7 @@ from gemma_tool_use.models.config_values import expect, expect_layer_types, hf_s
 from gemma_tool_use.models.spec import Family, ModelSpec
 
 if TYPE_CHECKING:
-    from tunix.models.gemma3.model import ModelConfig, RematConfig, ShardingConfig
+    from tunix.models.gemma3.model import ModelConfig
 
 LAYERS_PER_GLOBAL = 6
 """Every sixth layer attends to all tokens, the five before it to a sliding window."""
@@ -106,14 +106,8 @@ def tiny(**changes: Any) -> ModelSpec:
     return dataclasses.replace(small, **changes)
 
 
-def tunix_config(
-    spec: ModelSpec,
-    *,
-    param_dtype: Any,
-    sharding: "ShardingConfig | None" = None,
-    remat: "RematConfig | None" = None,
-) -> "ModelConfig":
-    """The configuration object of Tunix's Gemma 3 for `spec`; `sharding` and `remat` default to Tunix's own.
+def tunix_config(spec: ModelSpec, *, param_dtype: Any) -> "ModelConfig":
+    """The configuration object of Tunix's Gemma 3 for `spec`.
 
     Tunix's module knows two query scalars; `ConfigError` for another.
     """
@@ -141,8 +135,7 @@ def tunix_config(
         query_pre_attn_norm=norms.BY_ONE_OVER_SQRT_HEAD_DIM
         if spec.query_scalar == spec.head_dim
         else norms.BY_ONE_OVER_SQRT_EMBED_DIM_DIV_NUM_HEADS,
-        shd_config=sharding or tunix_gemma3.ShardingConfig.get_default_sharding(),
-        remat_config=remat or tunix_gemma3.RematConfig.NONE,
+        shd_config=tunix_gemma3.ShardingConfig.get_default_sharding(),
         param_dtype=param_dtype,
     )
 

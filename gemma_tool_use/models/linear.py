@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import qwix
 
 from gemma_tool_use.models import kernels
+from gemma_tool_use.models.product import product
 from gemma_tool_use.models.quantize import Weight, dense
 
 
@@ -35,7 +36,7 @@ def linear(module: Any, name: str, x: jax.Array, scale: float, *, inputs: int | 
     axes = (inputs,) if isinstance(inputs, int) else inputs
     a = getattr(module, f"{name}_lora_a", None)
     if a is None:
-        return _frozen(axes, x, weight) if isinstance(weight, qwix.QArray) else x @ _kernel(weight, axes, x)
+        return _frozen(axes, x, weight) if isinstance(weight, qwix.QArray) else product(x, _kernel(weight, axes, x))
     a, b = a[...], getattr(module, f"{name}_lora_b")[...] * scale
     a, b = a.reshape(-1, a.shape[-1]), b.reshape(b.shape[0], -1)
     if x.dtype == jnp.float32:
@@ -44,7 +45,7 @@ def linear(module: Any, name: str, x: jax.Array, scale: float, *, inputs: int | 
         out = kernels.adapted_projection(x, _kernel(weight, axes, x), a, b)
         if out is not None:
             return out
-    return _frozen(axes, x, weight) + (x @ a) @ b
+    return _apart(axes, x, weight, a, b)
 
 
 def _kernel(weight: Weight, axes: tuple[int, ...], x: jax.Array) -> jax.Array:
@@ -56,7 +57,7 @@ def _kernel(weight: Weight, axes: tuple[int, ...], x: jax.Array) -> jax.Array:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _frozen(axes: tuple[int, ...], x: jax.Array, weight: Weight) -> jax.Array:
     """x @ kernel for a frozen kernel."""
-    return x @ _kernel(weight, axes, x)
+    return product(x, _kernel(weight, axes, x))
 
 
 def _frozen_forward(axes: tuple[int, ...], x: jax.Array, weight: Weight):
@@ -64,10 +65,30 @@ def _frozen_forward(axes: tuple[int, ...], x: jax.Array, weight: Weight):
 
 
 def _frozen_backward(axes: tuple[int, ...], weight: Weight, dy: jax.Array):
-    return dy @ _kernel(weight, axes, dy).T, None
+    return product(dy, _kernel(weight, axes, dy), 1, 1), None
 
 
 _frozen.defvjp(_frozen_forward, _frozen_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _apart(axes: tuple[int, ...], x: jax.Array, weight: Weight, a: jax.Array, b: jax.Array) -> jax.Array:
+    """x @ kernel + x @ a @ b for a frozen kernel."""
+    return product(x, _kernel(weight, axes, x)) + product(product(x, a), b)
+
+
+def _apart_forward(axes: tuple[int, ...], x: jax.Array, weight: Weight, a: jax.Array, b: jax.Array):
+    return _apart(axes, x, weight, a, b), (x, weight, a, b)
+
+
+def _apart_backward(axes: tuple[int, ...], residuals: tuple[Any, ...], dy: jax.Array):
+    x, weight, a, b = residuals
+    d_hidden, hidden = jax.lax.optimization_barrier((product(dy, b, 1, 1), product(x, a)))
+    dx = product(dy, _kernel(weight, axes, dy), 1, 1) + product(d_hidden, a, 1, 1)
+    return dx, None, product(d_hidden, x, 0, 0).T, product(hidden, dy, 0, 0)
+
+
+_apart.defvjp(_apart_forward, _apart_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

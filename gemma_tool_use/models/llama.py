@@ -18,7 +18,7 @@ from gemma_tool_use.models.qwen3 import SPLIT_MODULES
 from gemma_tool_use.models.spec import Family, Llama3Rope, ModelSpec
 
 if TYPE_CHECKING:
-    from tunix.models.llama3.model import ModelConfig, RematConfig, ShardingConfig
+    from tunix.models.llama3.model import ModelConfig
 
 LLAMA = Family(
     name="llama",
@@ -79,13 +79,7 @@ LLAMA3_2_1B = dataclasses.replace(
 SIZES = (LLAMA2_7B, MISTRAL_7B, LLAMA3_1_8B, LLAMA3_2_1B)
 
 
-def tunix_config(
-    spec: ModelSpec,
-    *,
-    param_dtype: Any,
-    sharding: "ShardingConfig | None" = None,
-    remat: "RematConfig | None" = None,
-) -> "ModelConfig":
+def tunix_config(spec: ModelSpec, *, param_dtype: Any) -> "ModelConfig":
     """The configuration object of Tunix's `Llama3` for `spec`; it has no dtype, window or rope scaling of its own."""
     from tunix.models.llama3 import model as tunix_llama
 
@@ -100,8 +94,7 @@ def tunix_config(
         rope_theta=int(spec.global_rope_base),
         norm_eps=spec.norm_eps,
         weight_tying=spec.tied,
-        shd_config=sharding or tunix_llama.ShardingConfig.get_default_sharding(),
-        remat_config=remat or tunix_llama.RematConfig.NONE,
+        shd_config=tunix_llama.ShardingConfig.get_default_sharding(),
     )
 
 

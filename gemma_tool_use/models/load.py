@@ -23,7 +23,6 @@ from gemma_tool_use.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
-    from tunix.models.gemma3.model import RematConfig
 
     from gemma_tool_use.models.lora_spec import Quantization
 
@@ -68,7 +67,6 @@ def load_base(
     *,
     dtype: Any,
     mesh: "Mesh | None" = None,
-    remat: "RematConfig | None" = None,
     spec: ModelSpec | None = None,
     quantization: "Quantization | None" = None,
 ) -> Any:
@@ -82,7 +80,7 @@ def load_base(
     """
     reader = open_reader(local.format, local.path)
     spec = spec or reader.spec
-    return _model(reader, spec, local.format, np.dtype(dtype), mesh, remat, quantization)
+    return _model(reader, spec, local.format, np.dtype(dtype), mesh, quantization)
 
 
 def identity(local: LocalCheckpoint) -> Identity:
@@ -113,7 +111,6 @@ def _model(
     format: Format,
     dtype: np.dtype[Any],
     mesh: "Mesh | None",
-    remat: "RematConfig | None",
     quantization: "Quantization | None",
 ) -> Any:
     import jax
@@ -123,7 +120,7 @@ def _model(
     from gemma_tool_use.models.sharding import place
 
     # Shapes only: a random initialisation of 268 million values costs seconds and a second copy.
-    model = nnx.eval_shape(lambda: build_module(spec, dtype=dtype, mesh=mesh, remat=remat))
+    model = nnx.eval_shape(lambda: build_module(spec, dtype=dtype, mesh=mesh))
     paths = {".".join(map(str, path)): path for path, _ in nnx.to_flat_state(nnx.state(model))}
     if set(paths) != set(our_shapes(spec)):
         where = f"this version of Tunix's {type(model).__name__}"

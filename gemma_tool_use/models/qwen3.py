@@ -14,7 +14,7 @@ from gemma_tool_use.models.config_values import expect, expect_layer_types, hf_s
 from gemma_tool_use.models.spec import Family, ModelSpec
 
 if TYPE_CHECKING:
-    from tunix.models.qwen3.model import ModelConfig, RematConfig, ShardingConfig
+    from tunix.models.qwen3.model import ModelConfig
 
 SPLIT_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear projections of Tunix's modules that keep queries, keys and values apart."""
@@ -52,13 +52,7 @@ QWEN3_0_6B = ModelSpec(
 SIZES = (QWEN3_0_6B,)
 
 
-def tunix_config(
-    spec: ModelSpec,
-    *,
-    param_dtype: Any,
-    sharding: "ShardingConfig | None" = None,
-    remat: "RematConfig | None" = None,
-) -> "ModelConfig":
+def tunix_config(spec: ModelSpec, *, param_dtype: Any) -> "ModelConfig":
     """The configuration object of Tunix's `Qwen3` for `spec`."""
     from tunix.models.qwen3 import model as tunix_qwen3
 
@@ -73,8 +67,7 @@ def tunix_config(
         rope_theta=int(spec.global_rope_base),
         norm_eps=spec.norm_eps,
         use_tied_embedding=spec.tied,
-        shd_config=sharding or tunix_qwen3.ShardingConfig.get_default_sharding(),
-        remat_config=remat or tunix_qwen3.RematConfig.NONE,
+        shd_config=tunix_qwen3.ShardingConfig.get_default_sharding(),
         dtype=param_dtype,
         param_dtype=param_dtype,
     )
