@@ -15,6 +15,7 @@ Optimizer = Literal["adamw", "adam", "adafactor", "adagrad", "lamb", "lion", "rm
 Schedule = Literal["constant", "linear", "cosine"]
 Tracker = Literal["tensorboard", "wandb"]
 Dtype = Literal["auto", "float32", "bfloat16"]
+Remat = Literal["auto", "none", "projections", "layers"]
 Method = Literal["lora", "qlora", "full"]
 
 
@@ -131,6 +132,9 @@ class TrainConfig:
     """Stop when this many steps in a row had to be skipped."""
     dtype: Dtype = "auto"
     """Compute dtype; auto is bfloat16 on a TPU or GPU and float32 on a CPU. Adapter and optimizer stay float32."""
+    remat: Remat = "auto"
+    """What the backward pass computes again instead of keeping it: none, projections (a fifth more arithmetic) or
+    layers (a third more); auto takes the least that fits a TPU or GPU, and none on a CPU."""
     seed: int = 0
     """Seed of the adapter, the split, the shuffle and the synthetic rows."""
 

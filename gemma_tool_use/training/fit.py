@@ -36,7 +36,7 @@ from gemma_tool_use.training.checkpoints import Checkpoints, require_space
 from gemma_tool_use.training.config import TrainConfig
 from gemma_tool_use.training.distributed import StopVote, is_writer
 from gemma_tool_use.training.feed import BatchFeed, EvalBatches
-from gemma_tool_use.training.foresight import check_step, device_room, require_weights, weight_bytes
+from gemma_tool_use.training.foresight import check_step, chosen_remat, device_room, require_weights, weight_bytes
 from gemma_tool_use.training.loss import LossOptions
 from gemma_tool_use.training.mesh import make_mesh, place_batch, row_parts, row_share, weight_parts
 from gemma_tool_use.training.methods import load_trainable, trainable_type
@@ -104,6 +104,7 @@ def prepare(config: TrainConfig, local: LocalCheckpoint, *, cache: Path) -> Prep
     plan = training_plan(config, rows, pad_id=tokenizer.pad_id, row_multiple=row_parts(mesh))
     held_out = held_out_plan(config, rows, pad_id=tokenizer.pad_id, row_multiple=row_parts(mesh))
     model: Any = load_trainable(config, local, dtype=dtype, mesh=mesh)
+    model.remat = chosen_remat(config, spec, plan, dtype=dtype, mesh=mesh)
     return Prepared(
         model=model,
         identity=identity(local),

@@ -17,16 +17,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import psutil
+from jax.sharding import Mesh
 
+from gemma_tool_use.data.packing import BatchPlan
 from gemma_tool_use.errors import ConfigError
+from gemma_tool_use.models.remat import Remat, choose_remat
 from gemma_tool_use.models.spec import ModelSpec
 from gemma_tool_use.training.config import TrainConfig
+from gemma_tool_use.training.mesh import row_parts, weight_parts
 from gemma_tool_use.training.trainer import ToolCallTrainer
 
 # Bits that a packed weight takes with its scales, in blocks of 32 values with a scale of 32 bits.
 _PACKED_BITS = {"nf4": 5, "int4": 5, "int8": 9}
 _CGROUP = Path("/sys/fs/cgroup")
 _OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+_RAM = "RAM"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +70,7 @@ def device_room() -> Room:
         return Room(used=stats.get("bytes_in_use", 0), limit=stats["bytes_limit"], name=device.device_kind)
     devices = jax.local_device_count()
     used = psutil.Process().memory_info().rss
-    return Room(used=used // devices, limit=(used + _free_ram()) // devices, name="RAM")
+    return Room(used=used // devices, limit=(used + _free_ram()) // devices, name=_RAM)
 
 
 def _free_ram() -> int:
@@ -157,6 +162,21 @@ def weight_bytes(config: TrainConfig, spec: ModelSpec, *, dtype: Any) -> int:
     return int(spec.num_params * bits / 8)
 
 
+def chosen_remat(config: TrainConfig, spec: ModelSpec, plan: BatchPlan, *, dtype: Any, mesh: Mesh | None) -> Remat:
+    """What `--remat` says; for "auto" what the memory of a device allows beside the weights, and "none" on a CPU.
+
+    A CPU's free memory differs from start to start, and a resumed run must compute what it computed before.
+    """
+    room = device_room()
+    if config.remat != "auto":
+        return config.remat
+    if room.name == _RAM:
+        return "none"
+    left = room.limit * 4 // 5 - weight_bytes(config, spec, dtype=dtype) // weight_parts(mesh)
+    tokens = plan.shape.rows * plan.shape.length // row_parts(mesh)
+    return choose_remat(spec, tokens=tokens, itemsize=jnp.dtype(dtype).itemsize, room=left)
+
+
 def memory_advice(config: TrainConfig, batch: Any, memory_of: Callable[[Any], StepMemory | None], room: Room) -> str:
     """Flags that make a step smaller, with a `--batch-size` that was found to fit if there is one.
 
@@ -179,6 +199,7 @@ def memory_advice(config: TrainConfig, batch: Any, memory_of: Callable[[Any], St
     others = [
         *(["--batch-size 1"] if config.batch_size > 1 else []),
         "shorter rows (--packed-length, --max-length)" if config.packing else "shorter rows (--max-length)",
+        *(["--remat layers"] if config.remat != "layers" else []),
         *({"full": ["--method lora"], "lora": ["--method qlora"], "qlora": []}[config.method]),
     ]
     return f"A smaller --batch-size alone does not help; change more: {', '.join(others)}"

@@ -6,8 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_model import tiny_base
+from flax import nnx
+from tiny_model import random_lora, tiny_base
 
+from gemma_tool_use.data.rows import collate
+from gemma_tool_use.formats.encode import Encoded
+from gemma_tool_use.models.lora import attach_lora
+from gemma_tool_use.models.lora_spec import LoraSpec
 from gemma_tool_use.models.quantize import dense, quantize
 from gemma_tool_use.training.loss import BLOCK, CHUNK, LossOptions, cross_entropy_sum, token_loss_sum
 
@@ -124,3 +129,27 @@ def test_padding_behind_a_row_changes_nothing(tmp_path):
     padded = loss_of(model, tokens, mask, real=30)
     alone = loss_of(model, tokens[:, :30], mask[:, :30])
     np.testing.assert_allclose(padded, alone, rtol=1e-5)
+
+
+def test_a_packed_batch_has_the_loss_and_the_gradient_of_its_rows_alone(tmp_path):
+    model = attach_lora(tiny_base(tmp_path / "model"), LoraSpec(rank=4, alpha=4.0), seed=0)
+    random_lora(model)
+    rng = np.random.default_rng(0)
+    encoded = []
+    for length in (60, 9, 33, 24, 70, 5):  # the window is 24
+        loss_mask = rng.random(length) < 0.3
+        loss_mask[0], loss_mask[-1] = True, True  # a first token is never predicted
+        encoded.append(Encoded(tokens=rng.integers(3, 500, length).astype(np.int32), loss_mask=loss_mask))
+    graphdef, lora, base = nnx.split(model, nnx.LoRAParam, ...)
+
+    def loss_and_gradient(row_index):
+        element = collate(encoded, np.array(row_index, np.int32), length=128, pad_id=0)
+        arrays = [jnp.asarray(element[name][0]) for name in ("tokens", "loss_mask", "positions", "segment_ids")]
+        return step(lora, *arrays)
+
+    step = jax.jit(jax.value_and_grad(lambda lora, *arrays: token_loss_sum(nnx.merge(graphdef, lora, base), *arrays)))
+    packed = loss_and_gradient([[[0, 1, 2], [3, 4, 5]]])
+    alone = [loss_and_gradient([[[row, -1, -1], [-1, -1, -1]]]) for row in range(6)]
+    summed = jax.tree.map(lambda *parts: sum(parts), *alone)
+    for found, expected in zip(jax.tree.leaves(packed), jax.tree.leaves(summed), strict=True):
+        assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected)
