@@ -10,7 +10,7 @@ from gemma_tool_use.errors import ConfigError, DataError
 class Letters:
     """A tokenizer of one token per character; bos is 2, pad 0."""
 
-    bos_id, pad_id = 2, 0
+    bos_id, pad_id, space_in_front = 2, 0, False
 
     def encode(self, text):
         return [ord(character) for character in text]

@@ -114,8 +114,9 @@ def test_the_first_step_and_every_interval_are_saved_and_the_newest_kept(tmp_pat
 
 def used_files(step):
     """What is read again; the rest of a step's folder are notes of how it was written."""
-    values = [path for path in step.rglob("ocdbt.process_0/d/*") if path.stat().st_size > 10_000]
-    assert len(values) == 2  # model and optimizer
+    parts = (step / "model_params", step / "optimizer_state")
+    # Into how many files Orbax divides the values depends on its threads.
+    values = [max(part.rglob("ocdbt.process_0/d/*"), key=lambda path: path.stat().st_size) for part in parts]
     names = ("model_params/_METADATA", "model_params/manifest.ocdbt", "run_state/metadata", "optimizer_state/_METADATA")
     return [*values, *(step / name for name in names)]
 

@@ -20,7 +20,7 @@ jax.monitoring.register_event_listener(lambda event, **_: events.append(event))
 
 @jax.jit
 def program(x):
-    for _ in range(20):  # takes long enough to compile to be worth keeping
+    for _ in range(80):  # takes long enough to compile to be worth keeping
         x = jax.numpy.cumsum(jax.numpy.sort(jax.numpy.cos(x)))
     return x
 
