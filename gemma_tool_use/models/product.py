@@ -15,8 +15,7 @@ import jax.numpy as jnp
 
 
 def product(x: jax.Array, y: jax.Array, x_axis: int = 1, y_axis: int = 0, *, dtype: Any = None) -> jax.Array:
-    """An axis of `x` contracted with one of `y`, both of two axes: summed in float32, given in `dtype` or that of `x`.
-    """
+    """Contracts an axis of `x` with one of `y`, which have two each; summed in float32, in `dtype` or that of `x`."""
     axes = (((x_axis,), (y_axis,)), ((), ()))
     total = jax.lax.dot_general(x, y, axes, preferred_element_type=jnp.float32)
     return total.astype(x.dtype if dtype is None else dtype)
