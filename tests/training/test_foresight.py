@@ -90,9 +90,12 @@ def test_what_the_compiler_refuses_is_refused_alike(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "advice"),
     [
-        ({}, "--batch-size 1, shorter rows (--packed-length, --max-length), --method qlora"),
-        ({"method": "full", "packing": False}, "--batch-size 1, shorter rows (--max-length), --method lora"),
-        ({"method": "qlora"}, "--batch-size 1, shorter rows (--packed-length, --max-length)"),
+        ({}, "--batch-size 1, shorter rows (--packed-length, --max-length), --remat layers, --method qlora"),
+        (
+            {"method": "full", "packing": False},
+            "--batch-size 1, shorter rows (--max-length), --remat layers, --method lora",
+        ),
+        ({"method": "qlora", "remat": "layers"}, "--batch-size 1, shorter rows (--packed-length, --max-length)"),
     ],
 )
 def test_where_no_batch_size_fits_the_other_flags_are_named(settings, advice, monkeypatch):
