@@ -88,18 +88,22 @@ def skip_bad_steps(
         verdict = jnp.where(_all_finite((loss, updates, new_updates)), jnp.where(spike, SPIKE, GOOD), NOT_FINITE)
         good = verdict == GOOD
 
-        def choose(new: Any, old: Any) -> Any:
-            return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
-
+        losses = state.losses.at[taken % window].set(loss.astype(jnp.float32))
+        nothing = jax.tree.map(jnp.zeros_like, new_updates)
+        # A branch, not a choice in each array: XLA may compute the verdict, which looks at every array, again for each
+        # of them, and one step of 216 arrays took 100 s to compile.
+        chosen, inner_state, losses = jax.lax.cond(
+            good, lambda: (new_updates, new_inner, losses), lambda: (nothing, state.inner_state, state.losses)
+        )
         bad = 1 - good.astype(jnp.int32)
-        return choose(new_updates, jax.tree.map(jnp.zeros_like, new_updates)), GuardState(
-            inner_state=choose(new_inner, state.inner_state),
+        return chosen, GuardState(
+            inner_state=inner_state,
             report=GuardReport(
                 verdict=verdict.astype(jnp.int32),
                 in_row=(state.report.in_row + 1) * bad,
                 skipped=state.report.skipped + bad,
             ),
-            losses=choose(state.losses.at[taken % window].set(loss.astype(jnp.float32)), state.losses),
+            losses=losses,
             taken=taken + 1 - bad,
             stage=stage,
         )
