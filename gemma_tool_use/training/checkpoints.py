@@ -144,9 +144,7 @@ class Checkpoints(checkpoint_manager.CheckpointManager):
         for found in sorted(self._manager.all_steps() if step is None else [step], reverse=True):
             try:
                 restored, metadata = self._read(found, arrays)
-            except (
-                Exception
-            ) as error:  # what Orbax raises for damaged files: ValueError, KeyError, plain Exception, ...
+            except Exception as error:  # Orbax raises ValueError, KeyError, plain Exception, ... for damaged files
                 bad[found] = _why(error)
                 continue
             if bad:

@@ -83,15 +83,13 @@ def skip_bad_steps(
         new_updates, new_inner = inner.update(updates, state.inner_state, params, **extra)
         stage = jnp.asarray(stage, jnp.int32)
         taken = jnp.where(stage == state.stage, state.taken, 0)
-        spread = jnp.maximum(spike_sd * jnp.std(state.losses), LEAST_JUMP)
-        spike = (spike_sd > 0) & (taken >= window) & (loss > jnp.mean(state.losses) + spread)
+        spike = (spike_sd > 0) & (taken >= window) & _is_spike(loss, state.losses, spike_sd)
         verdict = jnp.where(_all_finite((loss, updates, new_updates)), jnp.where(spike, SPIKE, GOOD), NOT_FINITE)
         good = verdict == GOOD
-
         losses = state.losses.at[taken % window].set(loss.astype(jnp.float32))
         nothing = jax.tree.map(jnp.zeros_like, new_updates)
         # A branch, not a choice in each array: XLA may compute the verdict, which looks at every array, again for each
-        # of them, and one step of 216 arrays took 100 s to compile.
+        # of them, and a step of 216 arrays took over 100 s to compile.
         chosen, inner_state, losses = jax.lax.cond(
             good, lambda: (new_updates, new_inner, losses), lambda: (nothing, state.inner_state, state.losses)
         )
@@ -115,6 +113,10 @@ def skip_bad_steps(
 def guard_report(opt_state: Any) -> GuardReport:
     """What the guard made of the newest step; `opt_state` is that of `skip_bad_steps`, as optax or as Flax holds it."""
     return GuardReport(*(jnp.asarray(value[...]) for value in opt_state.report))
+
+
+def _is_spike(loss: jax.Array, losses: jax.Array, spike_sd: float) -> jax.Array:
+    return loss > jnp.mean(losses) + jnp.maximum(spike_sd * jnp.std(losses), LEAST_JUMP)
 
 
 def _all_finite(tree: Any) -> jax.Array:
