@@ -14,11 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "gemma_tool_use"
 
-BASE = {"conversation", "errors", "gguf_file"}
+BASE = {"bfcl_files", "conversation", "errors", "gguf_file"}
 """Level 0: may be imported by everybody."""
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
+    "bfcl_files": BASE,
     "conversation": BASE,
     "errors": BASE,
     "gguf_file": BASE,
@@ -36,7 +37,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {*BASE, "data", "models", "formats"},
 }
 
-WITHOUT_JAX = {"conversation", "errors", "settings", "gguf_file", "commands", "flags", "flag_values", "formats"}
+WITHOUT_JAX = {
+    "bfcl_files",
+    "conversation",
+    "errors",
+    "settings",
+    "gguf_file",
+    "commands",
+    "flags",
+    "flag_values",
+    "formats",
+}
 JAX_LIBRARIES = {"jax", "jaxlib", "flax", "tunix", "qwix", "optax", "orbax"}
 TURN_TAGS = ("<start_of_" + "turn>", "<end_of_" + "turn>", "<|im_" + "start|>")
 MAX_LINES, TARGET_LINES = 400, 300

@@ -11,13 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gemma_tool_use.bfcl_files import data_folder, question_files
 from gemma_tool_use.data.files import jsonl_lines, strict_json
 from gemma_tool_use.data.rejects import Reject, short
 from gemma_tool_use.errors import DataError
-
-BFCL_FILES = ("BFCL_v4_*.json", "memory_prereq_conversation/*.json")
-# A list of ids of the other files, which holds no question.
-BFCL_NOT_QUESTIONS = "BFCL_v4_format_sensitivity.json"
 
 
 def bfcl_questions(folder: Path) -> Iterator[tuple[str, str]]:
@@ -27,10 +24,7 @@ def bfcl_questions(folder: Path) -> Iterator[tuple[str, str]]:
       FileError: a file cannot be read.
       DataError: no question file there, or one of another form.
     """
-    files = [file for pattern in BFCL_FILES for file in sorted(folder.glob(pattern)) if file.name != BFCL_NOT_QUESTIONS]
-    if not files:
-        raise DataError(f"{folder} holds no {BFCL_FILES[0]}; expected the folder bfcl_eval/data of PyPI's bfcl-eval")
-    for file in files:
+    for file in question_files(data_folder(folder)):
         yield from file_questions(file)
 
 
