@@ -11,6 +11,7 @@ that lists every problem instead of the first.
 
 import dataclasses
 import difflib
+import itertools
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -79,6 +80,16 @@ def parse(
     if refused or config is None:
         raise _error(refused, prog)
     return config
+
+
+def name_first_words(words: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Gives the words before the first flag the names of flags, in their order.
+
+    `name_first_words(["x", "y", "--json"], ("a", "b"))` gives `["--a", "x", "--b", "y", "--json"]`.
+    """
+    plain = list(itertools.takewhile(lambda word: not word.startswith("-") and "=" not in word, words))[: len(names)]
+    named = [part for name, word in zip(names, plain, strict=False) for part in (f"--{name}", word)]
+    return [*named, *words[len(plain) :]]
 
 
 def _error(problems: Sequence[str], prog: str) -> ConfigError:

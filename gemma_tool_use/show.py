@@ -29,7 +29,7 @@ from gemma_tool_use.data.rejects import Reject
 from gemma_tool_use.data.rules import EVERYTHING
 from gemma_tool_use.data.sources import load as sources
 from gemma_tool_use.errors import ConfigError, DataError
-from gemma_tool_use.flags import parse
+from gemma_tool_use.flags import name_first_words, parse
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import DEFAULT_DIALECT, get_dialect
 from gemma_tool_use.formats.encode import Encoded, encode
@@ -37,6 +37,7 @@ from gemma_tool_use.formats.tokenizer import Tokenizer, load_tokenizer
 from gemma_tool_use.formats.turn_tags import in_turns_of
 from gemma_tool_use.models.resolve import tokenizer_file
 from gemma_tool_use.settings import export_to_libraries, load_settings
+from gemma_tool_use.visible import visible
 
 EXAMPLE = Conversation(
     id="example",
@@ -84,9 +85,7 @@ class ShowConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words and not words[0].startswith("-") and "=" not in words[0]:
-        words.insert(0, "--input")
+    words = name_first_words(sys.argv[1:] if argv is None else argv, ("input",))
     description = (
         "Prints rendered conversations token by token: trained tokens green, control tokens magenta. Without colour "
         "tokens are separated by ¦ and trained ones stand in ⟦ ⟧."
@@ -116,7 +115,7 @@ def show(
             encoded = encode(dialect.segments(row), tokenizer)
         except DataError as error:
             place = f" ({row.where})" if isinstance(row, Reject) and row.where else ""
-            line = _printable(f"{row.id or 'row'}{place} left out: {error}")
+            line = visible(f"{row.id or 'row'}{place} left out: {error}", keep="")
             console.print(Text(line, "red"), soft_wrap=True)
             continue
         console.print(Text(_headline(row, encoded), "bold"), soft_wrap=True)
@@ -156,12 +155,7 @@ def token_lines(encoded: Encoded, tokenizer: Tokenizer) -> Text:
 
 def visible_piece(tokenizer: Tokenizer, id: int) -> str:
     """The piece with every invisible character made visible: `"\\n\\n"` gives `⏎⏎`, an escape code `\\x1b`."""
-    return _printable("".join(_MARKS.get(character, character) for character in tokenizer.piece(id)))
-
-
-def _printable(text: str) -> str:
-    """A terminal must not obey what a row says: escape codes and direction marks become `\\x1b`, `\\u202e`."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    return visible("".join(_MARKS.get(character, character) for character in tokenizer.piece(id)), keep="")
 
 
 def _style(id: int, trained: bool, control: set[int]) -> str:
@@ -170,7 +164,7 @@ def _style(id: int, trained: bool, control: set[int]) -> str:
 
 def _headline(row: Conversation, encoded: Encoded) -> str:
     count, trained = len(encoded.tokens), int(encoded.loss_mask.sum())
-    name = _printable(", ".join(filter(None, (row.id, row.source)))) or "conversation"
+    name = visible(", ".join(filter(None, (row.id, row.source))), keep="") or "conversation"
     return f"{name}: {count} tokens, {trained} trained ({trained / count:.1%})"
 
 

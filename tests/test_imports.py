@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "gemma_tool_use"
 
-BASE = {"bfcl_files", "conversation", "errors", "gguf_file"}
+BASE = {"bfcl_files", "conversation", "errors", "gguf_file", "visible"}
 """Level 0: may be imported by everybody."""
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "conversation": BASE,
     "errors": BASE,
     "gguf_file": BASE,
+    "visible": BASE,
     # Only commands import these three, so they appear on no right-hand side but each other's.
     "settings": BASE,
     "commands": BASE,
@@ -47,6 +48,7 @@ WITHOUT_JAX = {
     "flags",
     "flag_values",
     "formats",
+    "visible",
 }
 JAX_LIBRARIES = {"jax", "jaxlib", "flax", "tunix", "qwix", "optax", "orbax"}
 TURN_TAGS = ("<start_of_" + "turn>", "<end_of_" + "turn>", "<|im_" + "start|>")

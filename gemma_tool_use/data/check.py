@@ -30,12 +30,13 @@ from gemma_tool_use.data.sources import load as sources
 from gemma_tool_use.data.sources import openai_jsonl
 from gemma_tool_use.data.sources.source import Source
 from gemma_tool_use.errors import ConfigError
-from gemma_tool_use.flags import parse
+from gemma_tool_use.flags import name_first_words, parse
 from gemma_tool_use.formats.dialects import DEFAULT_DIALECT, get_dialect
 from gemma_tool_use.formats.tokenizer import load_tokenizer
 from gemma_tool_use.formats.turn_tags import in_turns_of
 from gemma_tool_use.models.resolve import tokenizer_file
 from gemma_tool_use.settings import export_to_libraries, load_settings
+from gemma_tool_use.visible import visible
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,9 +73,7 @@ class CheckConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0 for a clean file and 2 for one with faults."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words and not words[0].startswith("-") and "=" not in words[0]:
-        words.insert(0, "--input")
+    words = name_first_words(sys.argv[1:] if argv is None else argv, ("input",))
     config = parse(CheckConfig, words, prog="gemma-tool-use check", description="Names every fault of a file of rows.")
     dialect = get_dialect(config.dialect)
     settings = load_settings()
@@ -104,7 +103,7 @@ def report(checked: Checked) -> str:
         for one in kind.shown:
             known_by = f" ({one.id})" if one.id and one.id != one.where else ""
             place = " ".join(filter(None, (f"{one.where}{known_by}", one.fault.path)))
-            lines.append(_printable(f"  {place}: {one.fault.found}" if place else f"  {one.fault.found}"))
+            lines.append(visible(f"  {place}: {one.fault.found}" if place else f"  {one.fault.found}", keep=""))
         if kind.count > len(kind.shown):
             lines.append(f"  ... and {kind.count - len(kind.shown):,} more")
         lines.append("")
@@ -113,7 +112,8 @@ def report(checked: Checked) -> str:
         f"{_many(checked.rows, 'row')}, {checked.usable:,} usable: {checked.tokens:,} tokens, {checked.trained:,} of "
         f"them trained{trained}."
     )
-    longest = f" Longest: {checked.longest[0]:,} tokens, {_printable(checked.longest[1])}" if checked.longest[1] else ""
+    tokens, where = checked.longest
+    longest = f" Longest: {tokens:,} tokens, {visible(where, keep='')}" if where else ""
     return "\n".join([*lines, summary + longest])
 
 
@@ -124,11 +124,6 @@ def _rows(source: Source, files: Sequence[Path]) -> Iterator[Iterator[Looked]]:
 
 def _many(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
-def _printable(text: str) -> str:
-    """A terminal must not obey what a row says: escape codes and direction marks become `\\x1b`, `\\u202e`."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 if __name__ == "__main__":

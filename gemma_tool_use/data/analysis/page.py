@@ -18,6 +18,7 @@ from gemma_tool_use.data.analysis.plots import Plot, plots
 from gemma_tool_use.data.analysis.samples import Sample
 from gemma_tool_use.data.analysis.statistics import Statistics
 from gemma_tool_use.data.analysis.table_parts import Table
+from gemma_tool_use.visible import visible
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
@@ -73,11 +74,6 @@ def page(statistics: Statistics, about: About, pictures: dict[str, Plot] | None 
         samples=_samples(statistics),
     )
     return html.encode("utf-8", "replace").decode()
-
-
-def visible(text: str) -> str:
-    """Control characters and direction marks as escapes: a row must not be able to rearrange the page around it."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
 def _samples(statistics: Statistics) -> list[tuple[str, list[Sample]]]:
