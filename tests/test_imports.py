@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": BASE,
     "gguf_file": BASE,
     "visible": BASE,
-    # Only commands import these three, so they appear on no right-hand side but each other's.
+    # Only commands import these four, so they appear on no right-hand side but each other's.
+    "heap": BASE,
     "settings": BASE,
     "commands": BASE,
     "flag_values": BASE,
@@ -44,6 +45,7 @@ WITHOUT_JAX = {
     "errors",
     "settings",
     "gguf_file",
+    "heap",
     "commands",
     "flags",
     "flag_values",

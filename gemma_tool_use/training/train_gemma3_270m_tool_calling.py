@@ -17,6 +17,7 @@ if not __package__:
 from gemma_tool_use.commands import EXIT_INTERRUPTED, EXIT_OK, run
 from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.flags import parse
+from gemma_tool_use.heap import keep_freed_memory
 from gemma_tool_use.settings import Settings, export_to_libraries, load_settings
 from gemma_tool_use.training.config import PRESETS, TrainConfig
 from gemma_tool_use.training.launcher import launched_by
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         presets=PRESETS,
         default_preset="default",
     )
+    keep_freed_memory()
     settings = load_settings()
     export_to_libraries(settings)  # before a hub library is imported
     launcher = launched_by(settings)
