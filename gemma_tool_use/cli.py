@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "show": Command("gemma_tool_use.show", "print conversations token by token, trained tokens coloured"),
     "train": Command("gemma_tool_use.training.train_gemma3_270m_tool_calling", "teach Gemma 3 to call tools with LoRA"),
     "compare": Command("gemma_tool_use.evaluation.compare", "say where one evaluated model is better than another"),
+    "bfcl-official": Command("gemma_tool_use.evaluation.bfcl_official", "have the real bfcl-eval score the answers"),
 }
 
 

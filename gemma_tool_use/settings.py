@@ -26,6 +26,7 @@ SECRET_VARIABLES = (
     "TEACHER_API_KEY",
     "OPENAI_API_KEY",
 )
+_SECRET_WORDS = ("TOKEN", "KEY", "SECRET", "PASSWORD", "CREDENTIAL")
 _METADATA_HOST = "metadata.google.internal"
 # The number of processes, and what else JAX reads; a lone process in an allocation of many tasks has not all of it.
 _LAUNCHERS = {
@@ -135,6 +136,15 @@ def export_to_libraries(settings: Settings) -> None:
         value = getattr(settings, name.lower(), None)
         if value is not None:
             os.environ.setdefault(name, value.reveal() if isinstance(value, Secret) else value)
+
+
+def environment_without_secrets(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a process that is given what a model wrote: without what looks like a secret by its name.
+
+    `{"PATH": "/bin", "HF_TOKEN": "hf_1"}` gives `{"PATH": "/bin"}`.
+    """
+    given = os.environ if environ is None else environ
+    return {name: value for name, value in given.items() if not any(word in name.upper() for word in _SECRET_WORDS)}
 
 
 def _env_file_values(path: Path) -> dict[str, str]:

@@ -11,7 +11,14 @@ import pytest
 
 from gemma_tool_use import settings as settings_module
 from gemma_tool_use.errors import ConfigError
-from gemma_tool_use.settings import SECRET_VARIABLES, VARIABLES, Secret, export_to_libraries, load_settings
+from gemma_tool_use.settings import (
+    SECRET_VARIABLES,
+    VARIABLES,
+    Secret,
+    environment_without_secrets,
+    export_to_libraries,
+    load_settings,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PLANTED = "hf_PLANTED0123456789"
@@ -71,6 +78,12 @@ def test_libraries_receive_what_the_env_file_added(tmp_path, monkeypatch):
     export_to_libraries(load_settings(tmp_path / ".env"))
     assert settings_module.os.environ["HF_TOKEN"] == "already-there"
     assert settings_module.os.environ["KAGGLE_KEY"] == "key"
+
+
+def test_a_process_that_sees_what_a_model_wrote_gets_no_secret():
+    secrets = dict.fromkeys([*SECRET_VARIABLES, "AWS_SECRET_ACCESS_KEY", "pgpassword"], "planted")
+    secrets.pop("KAGGLE_USERNAME")
+    assert environment_without_secrets({"PATH": "/bin", **secrets}) == {"PATH": "/bin"}
 
 
 def test_the_example_lists_exactly_the_variables_that_are_read():

@@ -96,6 +96,17 @@ def checked_categories(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in CATEGORIES if name in asked)
 
 
+def question_counts(data: Path) -> dict[str, int]:
+    """How many questions each category has, of those whose file is there.
+
+    Raises:
+      DataError: a line that is no question.
+      FileError: a file cannot be read.
+    """
+    files = {category: data / f"{PREFIX}{category}.json" for category in CATEGORIES}
+    return {category: sum(1 for _ in _rows(path)) for category, path in files.items() if path.exists()}
+
+
 @final
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BfclSuite:
