@@ -1,12 +1,13 @@
 """The contenders of `train_throughput.py` that run on JAX: ours, stock Tunix, and the machine's matrix rate.
 
-    python benchmarks/throughput_jax.py ours FOLDER       # waits on stdin for `step`
+    python benchmarks/throughput_jax.py ours_float32 FOLDER       # waits on stdin for `step`
 
-Both training contenders are the jitted step of their trainer, called the way the trainer's loop calls it, on the same
-rows, with AdamW and LoRA of rank 16 on all six module kinds in float32.
+The training contenders are the jitted step of their trainer, called the way the trainer's loop calls it, on the same
+rows, with AdamW and LoRA of rank 16 on all six module kinds. Ours keeps freed memory, as `gemma-tool-use train` does.
 """
 
 import argparse
+import functools
 import json
 import sys
 import time
@@ -27,6 +28,7 @@ from gemma_tool_use.data.packing import plan_batches
 from gemma_tool_use.data.pipeline import batches
 from gemma_tool_use.data.rows import STEP_ARRAYS, BatchShape, row_sizes
 from gemma_tool_use.formats.encode import Encoded
+from gemma_tool_use.heap import keep_freed_memory
 from gemma_tool_use.models.load import load_base
 from gemma_tool_use.models.resolve import resolve
 from gemma_tool_use.training.checkpoints import Checkpoints
@@ -58,16 +60,17 @@ def read_rows(folder: Path) -> list[Encoded]:
         return [Encoded(tokens=tokens, loss_mask=mask) for tokens, mask in pairs]
 
 
-def ours(folder: Path, options: dict[str, Any]) -> Step:
-    """Packed rows, `ToolCallTrainer`."""
+def ours(dtype: Any, folder: Path, options: dict[str, Any]) -> Step:
+    """Packed rows, `ToolCallTrainer`, the base weights and the arithmetic in `dtype`."""
+    keep_freed_memory()
     rows, config = read_rows(folder), TrainConfig()
     shape = BatchShape(batch_size=options["our_rows"], length=options["our_length"], pad_id=0)
     stream = iter(batches(rows, plan_batches(row_sizes(rows), shape, epochs=100, seed=0)))
     trainer = ToolCallTrainer(
-        load_trainable(config, resolve(options["model"]), dtype=jnp.float32, mesh=None),
+        load_trainable(config, resolve(options["model"]), dtype=dtype, mesh=None),
         make_optimizer("adamw", optax.constant_schedule(LEARNING_RATE), weight_decay=0.0, clip_norm=config.clip_norm),
         _TUNIX,
-        compute_dtype=jnp.float32,
+        compute_dtype=dtype,
         checkpoints=Checkpoints(folder / "checkpoints", save_every=10**9, keep=1),
         batch_state=lambda step: {},
     )
@@ -130,11 +133,11 @@ def _padded(rows: list[Encoded], batch_size: int, length: int) -> Iterator[tuple
             )
 
 
-def matrix(folder: Path, options: dict[str, Any]) -> Step:
-    """The rate of XLA's float32 product of two 2048 x 2048 matrices, the best of a round, in GFLOP/s."""
+def matrix(dtype: Any, folder: Path, options: dict[str, Any]) -> Step:
+    """The rate of XLA's product of two 2048 x 2048 matrices with sums in float32, the best of a round, in GFLOP/s."""
     size, repeats = 2048, 8
-    x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
-    product = jax.jit(jnp.matmul)
+    x = jax.random.normal(jax.random.key(0), (size, size), dtype)
+    product = jax.jit(functools.partial(jnp.matmul, preferred_element_type=jnp.float32))
     product(x, x).block_until_ready()
 
     def step() -> dict[str, Any]:
@@ -148,7 +151,11 @@ def matrix(folder: Path, options: dict[str, Any]) -> Step:
     return step
 
 
-CONTENDERS: dict[str, Callable[[Path, dict[str, Any]], Step]] = {"ours": ours, "stock": stock, "matrix": matrix}
+CONTENDERS: dict[str, Callable[[Path, dict[str, Any]], Step]] = {"stock": stock} | {
+    f"{name}_{dtype}": functools.partial(contender, jnp.dtype(dtype))
+    for name, contender in {"ours": ours, "matrix": matrix}.items()
+    for dtype in ("float32", "bfloat16")
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,14 +10,18 @@ VENV is made once:
 
 Every contender is a process of its own that computes only when told to, and has two steps to compile and warm up. TRL
 takes turns with ours, step by step; stock Tunix needs the memory for itself and has ours before and after it. So a
-machine that slows down slows both. The machine's own rate is that of XLA's float32 product of two 2048 x 2048 matrices,
-taken after each step; the best one counts.
+machine that slows down slows both. Ours has the precision of its rival. The machine's own rate is that of XLA's product
+of two 2048 x 2048 matrices in that precision, taken after each step; the best one counts.
+
+Ours keeps freed memory (`gemma_tool_use.heap`). The contenders `..._kept` are the rivals with the same settings of the
+C library in their environment, which nobody gives them by default.
 
 Tokens are those of the rows: padding is not counted, prompt is. The share of the machine's rate counts the arithmetic
 that the step cannot do without (`model_flops`), not what it does.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import multiprocessing
@@ -49,6 +53,14 @@ from gemma_tool_use.models.spec import ModelSpec
 HERE = Path(__file__).parent
 WARM_UP = 2
 DIALECT = "gemma_json"
+KEPT = (
+    "env",
+    "GLIBC_TUNABLES=glibc.malloc.hugetlb=1",
+    "MALLOC_ARENA_MAX=1",
+    "MALLOC_MMAP_MAX_=0",
+    f"MALLOC_TRIM_THRESHOLD_={2**60}",
+)
+"""Keeps the memory that a process frees, from outside; see mallopt(3)."""
 MOST = 10**6  # of anything that a rule may limit
 
 
@@ -60,8 +72,7 @@ def main() -> int:
         folder = Path(name)
         write_inputs(folder, arguments, rows)
         measured = {
-            other: measure({"ours": _jax(folder, "ours"), other: command}, arguments.steps, folder)
-            for other, command in others(arguments, folder).items()
+            other: measure(other, rival, arguments.steps, folder) for other, rival in rivals(arguments, folder).items()
         }
     pairs = {other: compare(answers, other, read_spec(local)) for other, answers in measured.items()}
     result = {
@@ -93,7 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--stock-rows", type=int, default=4, help="padded rows of a step of stock Tunix")
     parser.add_argument("--steps", type=int, default=4, help="measured steps of each contender of a pair")
     parser.add_argument("--trl-python", help="interpreter of the environment with torch, transformers, trl and peft")
-    parser.add_argument("--only", nargs="*", choices=("stock", "trl_float32", "trl_bfloat16"))
+    parser.add_argument("--only", nargs="*", help="names of rivals, all without it")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     return parser.parse_args()
 
@@ -141,32 +152,43 @@ def _write_model(model: str, folder: Path) -> None:
     save_model_folder(folder / "hf", load_base(local, dtype=np.float32), source=local)
 
 
-def others(arguments: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
-    """The command of every contender that ours is compared with."""
-    commands = {"stock": _jax(folder, "stock")}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rival:
+    """What ours is compared with: its command, and the precision of both."""
+
+    command: list[str]
+    dtype: str
+
+
+def rivals(arguments: argparse.Namespace, folder: Path) -> dict[str, Rival]:
+    """All, or those of `--only`."""
+    found = {"stock": Rival(command=_jax(folder, "stock"), dtype="float32")}
     if arguments.trl_python:
         script = str(HERE / "throughput_trl.py")
-        commands |= {f"trl_{d}": [arguments.trl_python, script, str(folder), d] for d in ("float32", "bfloat16")}
-    return {name: command for name, command in commands.items() if not arguments.only or name in arguments.only}
+        for dtype in ("float32", "bfloat16"):
+            found[f"trl_{dtype}"] = Rival(command=[arguments.trl_python, script, str(folder), dtype], dtype=dtype)
+    found |= {f"{name}_kept": Rival(command=[*KEPT, *r.command], dtype=r.dtype) for name, r in found.items()}
+    return {name: rival for name, rival in found.items() if not arguments.only or name in arguments.only}
 
 
 def _jax(folder: Path, contender: str) -> list[str]:
     return [sys.executable, str(HERE / "throughput_jax.py"), contender, str(folder)]
 
 
-def measure(commands: dict[str, list[str]], steps: int, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Measured steps of two contenders and of the machine.
+def measure(other: str, rival: Rival, steps: int, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Measured steps of ours, of the rival, and of the machine.
 
     Stock Tunix leaves no room for another, so ours has its steps before and after it. The others take turns with ours.
     """
-    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in (*commands, "matrix")}
-    blocks = [["ours"], ["stock"], ["ours"]] if "stock" in commands else [list(commands)]
-    for block in blocks:
-        names = [*block, "matrix"]
-        contenders = {
-            name: Contender((commands | {"matrix": _jax(folder, "matrix")})[name], folder / f"{name}.log")
-            for name in names
-        }
+    commands = {
+        "ours": _jax(folder, f"ours_{rival.dtype}"),
+        other: rival.command,
+        "matrix": _jax(folder, f"matrix_{rival.dtype}"),
+    }
+    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
+    alone = other.startswith("stock")
+    for block in [["ours"], [other], ["ours"]] if alone else [["ours", other]]:
+        contenders = {name: Contender(commands[name], folder / f"{name}.log") for name in (*block, "matrix")}
         try:
             for turn in range(-WARM_UP, steps):
                 for name, contender in contenders.items():
@@ -239,9 +261,9 @@ def compare(answers: dict[str, list[dict[str, Any]]], other: str, spec: ModelSpe
 
 
 def summarize(pairs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The figures that matter; TRL's are those of its faster precision."""
-    best = {"stock": "stock"} if "stock" in pairs else {}
-    if trl := [name for name in pairs if name.startswith("trl")]:
+    """The figures that matter; TRL's are those of its faster precision, as its users run it."""
+    best = {name: name for name in pairs if name == "stock" or name.endswith("_kept")}
+    if trl := [name for name in pairs if name in ("trl_float32", "trl_bfloat16")]:
         best["trl"] = max(trl, key=lambda name: pairs[name][name]["tokens_per_second"])
     summary: dict[str, Any] = {}
     for label, name in best.items():

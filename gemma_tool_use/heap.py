@@ -4,8 +4,8 @@ keep_freed_memory()      # first thing in a command that computes; before JAX an
 
 A step on a CPU frees some gigabytes of temporary arrays and asks for the same again. glibc hands such blocks back to
 the kernel, which clears every page anew: 1.1 million page faults a step, 10.3 s instead of 6.0 s on a virtual machine
-of two cores (4 x 640 tokens, bfloat16). So blocks stay in the one heap of the process, on pages of 2 MB where the kernel
-grants them. The price: memory of this process that is free is free for itself only.
+of two cores (4 x 640 tokens, bfloat16). So blocks stay in the one heap of the process, on pages of 2 MB where the
+kernel grants them. The price: memory of this process that is free is free for itself only.
 """
 
 import ctypes
