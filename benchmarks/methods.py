@@ -1,11 +1,11 @@
 """LoRA, QLoRA and full fine-tuning of the real Gemma 3 270M: memory of the base weights, evaluation loss, peak memory.
 
-    uv run python benchmarks/methods.py               # writes benchmarks/methods.json
-    uv run python benchmarks/methods.py --data rows.jsonl --steps 60 --methods lora qlora:nf4
+    uv run python benchmarks/methods.py --data rows/*.parquet --steps 60     # writes benchmarks/methods.json
+    uv run python benchmarks/methods.py                                      # synthetic rows
 
-Each method trains in a process of its own, on the same rows in the same order with the same seeds. QLoRA packs every
-matrix of the base, the embedding included, which is two thirds of the parameters. Full fine-tuning takes few steps: it
-is here for its memory. Give real rows with --data to compare losses: on the synthetic ones they fall to nearly nothing.
+Each method trains in a process of its own with the flags' defaults, on the same rows in the same order with the same
+seeds, 2,048 tokens a step. QLoRA packs every matrix of the base, the embedding included, which is two thirds of the
+parameters. Give real rows with --data to compare losses: on the synthetic ones they fall to nearly nothing.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from typing import Any
 import psutil
 
 METHODS = ("lora", "qlora:nf4", "qlora:int4", "qlora:int8", "full")
-FULL_STEPS = 5
+FULL_RATE = "1e-5"
+LEAST_EVAL_ROWS = 64
 COMMAND = "gemma_tool_use.training.train_gemma3_270m_tool_calling"
 
 
@@ -28,13 +29,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=["lora", "qlora:nf4", "full"], choices=METHODS)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--data", help="rows to train on; synthetic ones without it")
+    parser.add_argument("--full-steps", type=int, default=20, help="steps of full fine-tuning, here for its memory")
+    parser.add_argument("--data", nargs="+", type=Path, help="files of rows to train on; synthetic ones without them")
+    parser.add_argument(
+        "--eval-share", type=float, default=0.08, help=f"at least {LEAST_EVAL_ROWS} rows must be held out"
+    )
+    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"))
     arguments = parser.parse_args()
-    results = {method: train(method, arguments.steps, arguments.data) for method in arguments.methods}
+    results = {method: train(method, arguments) for method in arguments.methods}
     report: dict[str, Any] = {
         "command": " ".join(["uv run python benchmarks/methods.py", *sys.argv[1:]]),
         "machine": {"processor": platform.machine(), "ram_gb": round(psutil.virtual_memory().total / 1e9, 1)},
-        "rows": arguments.data or "synthetic",
+        "rows": [file.name for file in arguments.data] if arguments.data else "synthetic",
         "methods": results,
     }
     for method in results:
@@ -45,26 +51,49 @@ def main() -> None:
     print(json.dumps(report, indent=2))
 
 
-def train(method: str, steps: int, data: str | None) -> dict[str, Any]:
-    """One run of the train command, and what its run.json says."""
+def train(method: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One run of the train command, and what its run.json and metrics.jsonl say."""
     name, _, packing = method.partition(":")
+    steps = min(arguments.steps, arguments.full_steps) if name == "full" else arguments.steps
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        flags = ["--preset", "quickstart", "--method", name, "--output-dir", str(run), "--compare-requests", "0"]
+        flags = ["--model", "embedded:gemma-3-270m", "--dialect", "gemma_json_compact", "--dtype", arguments.dtype]
+        flags += ["--method", name, "--output-dir", str(run), "--max-steps", str(steps)]
         flags += ["--quantization", packing] if packing else []
-        flags += ["--data", data, "--source", "auto", "--max-length", "640", "--learning-rate", "2e-4"] if data else []
-        flags += ["--eval-share", "0.1", "--eval-every", "10000", "--save-every", "10000"]
-        if name == "full":
-            flags += ["--learning-rate", "1e-5"]
-        flags += ["--max-steps", str(min(steps, FULL_STEPS) if name == "full" else steps)]
+        flags += ["--learning-rate", FULL_RATE] if name == "full" else []
+        flags += rows(arguments.data, Path(folder) / "rows")
+        flags += ["--eval-share", str(arguments.eval_share), "--eval-every", str(max(1, steps // 2))]
+        flags += ["--save-every", "10000"]
         subprocess.run([sys.executable, "-m", COMMAND, *flags], check=True, stdout=sys.stderr)
         content = json.loads((run / "run.json").read_text())
-        parameters, architecture = content["parameters"], content["base"]["architecture"]
+        metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return _result(name, content, metrics)
+
+
+def rows(files: list[Path] | None, folder: Path) -> list[str]:
+    """Flags for rows of up to 512 tokens; files are gathered in `folder`, as the train command takes one place."""
+    if not files:
+        return ["--source", "synthetic", "--synthetic-rows", "1000"]
+    folder.mkdir()
+    for file in files:
+        (folder / file.name).symlink_to(file.resolve())
+    return ["--data", str(folder), "--max-tools-offered", "8", "--max-bad-share", "0.9"]
+
+
+def _result(name: str, content: dict[str, Any], metrics: list[dict[str, Any]]) -> dict[str, Any]:
+    held_out = content["data"]["held_out_rows"]
+    if held_out < LEAST_EVAL_ROWS:
+        raise SystemExit(f"{held_out} rows held out, fewer than {LEAST_EVAL_ROWS}: raise --eval-share")
+    parameters = content["parameters"]
     base = parameters["total"] - (parameters["trained"] if name != "full" else 0)
     result = {
-        "architecture": architecture,
+        "architecture": content["base"]["architecture"],
+        "train_rows": content["data"]["train_rows"],
+        "eval_rows": held_out,
+        "compute_dtype": content["compute_dtype"],
         "steps": content["steps"],
         "first_loss": content["first_loss"],
+        "eval_losses": {line["step"]: line["eval/loss"] for line in metrics if "eval/loss" in line},
         "eval_loss": content["eval_loss"],
         "trained_parameters": parameters["trained"],
         "peak_rss_gb": content["peak_rss_gb"],
