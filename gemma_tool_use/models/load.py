@@ -3,14 +3,16 @@
 spec, params = load_params(resolve("embedded:gemma-3-270m"))
 params["layers.0.attn.q_einsum.w"].shape                         # (4, 640, 256), float32
 model = load_base(resolve("google/gemma-3-270m-it"), dtype=jnp.bfloat16, mesh=mesh)
+loading = begin_base(resolve("google/gemma-3-270m-it"), dtype=jnp.bfloat16)     # reads in threads
+loading.model                                                    # shapes already; arrays after loading.fill(model)
 """
 
 import dataclasses
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -59,7 +61,37 @@ def load_params(
     """
     reader = open_reader(local.format, local.path)
     spec = spec or reader.spec
-    return spec, _convert_all(reader, spec, local.format, np.dtype(dtype), lambda name, array: array)
+    return spec, _Reading(reader, spec, local.format, np.dtype(dtype), lambda name, array: array).result()
+
+
+class Loading:
+    """Weights that are being read in threads, while the caller does what needs their shapes only.
+
+    `model`: the Tunix module of the checkpoint's family, with `jax.ShapeDtypeStruct` in place of arrays.
+    """
+
+    def __init__(self, model: Any, paths: Mapping[str, tuple[Any, ...]], reading: "_Reading") -> None:
+        self.model = model
+        self._paths, self._reading = paths, reading
+
+    def fill(self, model: Any) -> None:
+        """Waits for the arrays and puts them into `model`: the same, or one with more parameters that was made of it.
+
+        Raises:
+          CheckpointError: a value is not finite, or the file is damaged.
+        """
+        nested: dict[Any, Any] = {}
+        for name, array in self._reading.result().items():
+            *parents, leaf = self._paths[name]
+            node = nested
+            for key in parents:
+                node = node.setdefault(key, {})
+            node[leaf] = array
+        _nnx().update(model, nested)
+
+    def cancel(self) -> None:
+        """Reads no further arrays; without effect when all are there."""
+        self._reading.cancel()
 
 
 def load_base(
@@ -78,9 +110,26 @@ def load_base(
     `quantization` packs every matrix, the embedding included, as it arrives there (`models/quantize.py`).
     Raises what `load_params` raises.
     """
+    loading = begin_base(local, dtype=dtype, mesh=mesh, spec=spec, quantization=quantization)
+    loading.fill(loading.model)
+    return loading.model
+
+
+def begin_base(
+    local: LocalCheckpoint,
+    *,
+    dtype: Any,
+    mesh: "Mesh | None" = None,
+    spec: ModelSpec | None = None,
+    quantization: "Quantization | None" = None,
+) -> Loading:
+    """`load_base` in two halves: names and shapes are checked here, the arrays are read while the caller goes on.
+
+    Raises what `load_params` raises of names and shapes; `Loading.fill` raises the rest.
+    """
     reader = open_reader(local.format, local.path)
     spec = spec or reader.spec
-    return _model(reader, spec, local.format, np.dtype(dtype), mesh, quantization)
+    return _begin(reader, spec, local.format, np.dtype(dtype), mesh, quantization)
 
 
 def identity(local: LocalCheckpoint) -> Identity:
@@ -105,14 +154,20 @@ def read_spec(local: LocalCheckpoint) -> ModelSpec:
     return open_reader(local.format, local.path).spec
 
 
-def _model(
+def _nnx() -> Any:
+    from flax import nnx
+
+    return nnx
+
+
+def _begin(
     reader: Reader,
     spec: ModelSpec,
     format: Format,
     dtype: np.dtype[Any],
     mesh: "Mesh | None",
     quantization: "Quantization | None",
-) -> Any:
+) -> Loading:
     import jax
     from flax import nnx
 
@@ -136,43 +191,51 @@ def _model(
             return placed
         return quantize(placed, quantization, axis=block_axis(name))
 
-    arrays = _convert_all(reader, spec, format, dtype, keep)
-    nested: dict[Any, Any] = {}
-    for name, array in arrays.items():
-        *parents, leaf = paths[name]
-        node = nested
-        for key in parents:
-            node = node.setdefault(key, {})
-        node[leaf] = array
-    nnx.update(model, nested)
-    return model
+    return Loading(model, paths, _Reading(reader, spec, format, dtype, keep))
 
 
-def _convert_all(
-    reader: Reader,
-    spec: ModelSpec,
-    format: Format,
-    dtype: np.dtype[Any],
-    keep: Callable[[str, np.ndarray], _Loaded],
-) -> dict[str, _Loaded]:
-    """`keep(name, array)` of every parameter, by our name, after the checks of names, shapes and values."""
-    where = f"the checkpoint {reader.files[0].parent if len(reader.files) > 1 else reader.files[0]}"
-    _check_names(reader, spec, format, where)
+class _Reading(Generic[_Loaded]):
+    """`keep(name, array)` of every parameter, by our name, in threads; names and shapes are checked before."""
 
-    def convert(entry: Entry) -> dict[str, _Loaded]:
-        stored = []
-        for name in entry.foreign:
-            array = reader.read(name)
-            _check_finite(array, name, where)
-            stored.append(array)
-        ours = zip(entry.ours, entry.to_ours(stored), strict=True)
-        return {name: keep(name, np.ascontiguousarray(array, dtype)) for name, array in ours}
+    def __init__(
+        self,
+        reader: Reader,
+        spec: ModelSpec,
+        format: Format,
+        dtype: np.dtype[Any],
+        keep: Callable[[str, np.ndarray], _Loaded],
+    ) -> None:
+        where = f"the checkpoint {reader.files[0].parent if len(reader.files) > 1 else reader.files[0]}"
+        _check_names(reader, spec, format, where)
 
-    loaded: dict[str, _Loaded] = {}
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for part in pool.map(convert, entries(spec, format)):
-            loaded.update(part)
-    return loaded
+        def convert(entry: Entry) -> dict[str, _Loaded]:
+            stored = []
+            for name in entry.foreign:
+                array = reader.read(name)
+                _check_finite(array, name, where)
+                stored.append(array)
+            ours = zip(entry.ours, entry.to_ours(stored), strict=True)
+            return {name: keep(name, np.ascontiguousarray(array, dtype)) for name, array in ours}
+
+        self._pool = ThreadPoolExecutor(_THREADS)
+        self._parts: list[Future[dict[str, _Loaded]]] = [
+            self._pool.submit(convert, entry) for entry in entries(spec, format)
+        ]
+        self._pool.shutdown(wait=False)
+
+    def result(self) -> dict[str, _Loaded]:
+        """Waits for all; the first error is raised, and nothing is read after it."""
+        loaded: dict[str, _Loaded] = {}
+        try:
+            for part in self._parts:
+                loaded.update(part.result())
+        except BaseException:
+            self.cancel()
+            raise
+        return loaded
+
+    def cancel(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _check_names(reader: Reader, spec: ModelSpec, format: Format, where: str) -> None:

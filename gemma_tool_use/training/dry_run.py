@@ -66,7 +66,7 @@ def foresee(config: TrainConfig, prepared: Prepared) -> Foresight:
             feed = example_feed(prepared, steps)
             trainer = make_trainer(config, prepared, total_steps(config, prepared.plan), checkpoints, feed)
             batches = [trainer.place(batch) for batch in feed]
-            need = check_step(config, trainer, batches[0])
+            need = check_step(config, trainer, batches[0], ready=prepared.begun.ready)
             train_step, eval_step = trainer.jit_train_and_eval_step(cache_nnx_graph=True)
             seconds = [_seconds(train_step, batch) for batch in batches]
             return Foresight(

@@ -39,7 +39,7 @@ from gemma_tool_use.training.feed import BatchFeed, EvalBatches
 from gemma_tool_use.training.foresight import check_step, chosen_remat, device_room, require_weights, weight_bytes
 from gemma_tool_use.training.loss import LossOptions
 from gemma_tool_use.training.mesh import make_mesh, place_batch, row_parts, row_share, weight_parts
-from gemma_tool_use.training.methods import load_trainable, trainable_type
+from gemma_tool_use.training.methods import Trainable, begin_trainable, trainable_type
 from gemma_tool_use.training.metrics import Backend, JsonlBackend, Logger, TensorBoardBackend, WandbBackend
 from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
 from gemma_tool_use.training.plans import held_out_plan, total_steps, training_plan
@@ -53,9 +53,12 @@ from gemma_tool_use.training.trainer import ToolCallTrainer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """All that a run needs before its first step."""
+    """All that a run needs before its first step.
 
-    model: nnx.Module
+    `begun` holds the model, whose frozen weights may still be read: call `begun.ready` before one is computed with.
+    """
+
+    begun: Trainable
     identity: Identity
     tokenizer: Tokenizer
     dialect: Dialect
@@ -64,6 +67,10 @@ class Prepared:
     held_out_plan: BatchPlan | None
     mesh: jax.sharding.Mesh | None
     compute_dtype: Any
+
+    @property
+    def model(self) -> nnx.Module:
+        return self.begun.model
 
     def on_mesh(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which sharded computations of this run happen."""
@@ -103,10 +110,11 @@ def prepare(config: TrainConfig, local: LocalCheckpoint, *, cache: Path) -> Prep
     require_weights(config, spec, dtype=dtype, parts=weight_parts(mesh), room=device_room())
     plan = training_plan(config, rows, pad_id=tokenizer.pad_id, row_multiple=row_parts(mesh))
     held_out = held_out_plan(config, rows, pad_id=tokenizer.pad_id, row_multiple=row_parts(mesh))
-    model: Any = load_trainable(config, local, dtype=dtype, mesh=mesh)
+    begun = begin_trainable(config, local, dtype=dtype, mesh=mesh)
+    model: Any = begun.model
     model.remat = chosen_remat(config, spec, plan, dtype=dtype, mesh=mesh)
     return Prepared(
-        model=model,
+        begun=begun,
         identity=identity(local),
         tokenizer=tokenizer,
         dialect=dialect,
@@ -166,7 +174,8 @@ def fit(
     with prepared.on_mesh(), checkpoints.explained(), profile as hooks.trace:
         trainer = make_trainer(config, prepared, steps, checkpoints, feed)
         try:
-            check_step(config, trainer, trainer.place(next(iter(example_feed(prepared, 1)))))
+            batch = trainer.place(next(iter(example_feed(prepared, 1))))
+            check_step(config, trainer, batch, ready=prepared.begun.ready)
         except BaseException:
             checkpoints.close()
             raise

@@ -89,13 +89,16 @@ def peak(need: StepMemory, room: Room) -> int:
     return max(room.used, need.held) + need.working
 
 
-def check_step(config: TrainConfig, trainer: ToolCallTrainer, batch: Any) -> StepMemory:
+def check_step(
+    config: TrainConfig, trainer: ToolCallTrainer, batch: Any, *, ready: Callable[[], None] = lambda: None
+) -> StepMemory:
     """Compiles the step that training will run, and makes sure that it fits.
 
     Args:
       config: the settings, for the advice.
       trainer: ready to train.
       batch: as the step takes it (`trainer.place`).
+      ready: waits for weights that are read while the step is compiled, before the free memory is looked at.
 
     Raises:
       ConfigError: a step does not fit; names a --batch-size that was found to fit, or what else to change.
@@ -104,7 +107,9 @@ def check_step(config: TrainConfig, trainer: ToolCallTrainer, batch: Any) -> Ste
     def memory_of(batch: Any) -> StepMemory | None:
         return _compiled_memory(trainer, batch)
 
-    need, room = memory_of(batch), device_room()
+    need = memory_of(batch)
+    ready()
+    room = device_room()
     if need is not None and peak(need, room) <= room.limit:
         return need
     account = "" if need is None else f"needs {size(peak(need, room))}, {size(need.working)} of it while it runs, and "

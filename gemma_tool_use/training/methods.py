@@ -24,7 +24,7 @@ from flax import nnx
 from gemma_tool_use.formats.sentencepiece_model import SentencePieceModel
 from gemma_tool_use.formats.tokenizer import FILE_NAMES
 from gemma_tool_use.models.adapter import save_adapter
-from gemma_tool_use.models.load import load_base
+from gemma_tool_use.models.load import Loading, begin_base, load_base
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.model_folder import save_model_folder
 from gemma_tool_use.models.quantize import stored_bytes
@@ -35,10 +35,33 @@ from gemma_tool_use.training.distributed import is_writer
 MODEL_FOLDER = "model"
 
 
-def load_trainable(
+class Trainable:
+    """A model to be trained, whose frozen weights may still be on their way.
+
+    `model`: has the shapes of all weights and the values of those that train; every value after `ready`.
+    """
+
+    def __init__(self, model: nnx.Module, loading: Loading | None = None) -> None:
+        self.model, self._loading = model, loading
+
+    def ready(self) -> None:
+        """Waits for the weights.
+
+        Raises:
+          CheckpointError: a value is not finite, or the file is damaged.
+        """
+        if self._loading is not None:
+            self._loading.fill(self.model)
+            self._loading = None
+
+
+def begin_trainable(
     config: TrainConfig, local: LocalCheckpoint, *, dtype: Any, mesh: jax.sharding.Mesh | None
-) -> nnx.Module:
-    """The base model with what `config.method` adds to it.
+) -> Trainable:
+    """The base model with what `config.method` adds to it; the base of plain LoRA on one device is read meanwhile.
+
+    What is computed from the weights (packed ones, those that train) or shared by several devices or processes is
+    there at once.
 
     Args:
       config: method, packing and adapter.
@@ -52,10 +75,25 @@ def load_trainable(
       CheckpointError: the checkpoint is not whole.
     """
     if config.method == "full":
-        return load_base(local, dtype=jnp.float32, mesh=mesh)
-    base = load_base(local, dtype=dtype, mesh=mesh, quantization=config.packed_as)
-    with mesh if mesh is not None else contextlib.nullcontext():
-        return attach_lora(base, config.lora, seed=config.seed, mesh=mesh)
+        return Trainable(load_base(local, dtype=jnp.float32, mesh=mesh))
+    loading = begin_base(local, dtype=dtype, mesh=mesh, quantization=config.packed_as)
+    try:
+        if config.packed_as is not None or mesh is not None or jax.process_count() > 1:
+            loading.fill(loading.model)
+        with mesh if mesh is not None else contextlib.nullcontext():
+            return Trainable(attach_lora(loading.model, config.lora, seed=config.seed, mesh=mesh), loading)
+    except BaseException:
+        loading.cancel()
+        raise
+
+
+def load_trainable(
+    config: TrainConfig, local: LocalCheckpoint, *, dtype: Any, mesh: jax.sharding.Mesh | None
+) -> nnx.Module:
+    """The model of `begin_trainable` with all its weights."""
+    begun = begin_trainable(config, local, dtype=dtype, mesh=mesh)
+    begun.ready()
+    return begun.model
 
 
 def trainable_type(model: nnx.Module) -> type[nnx.Param]:

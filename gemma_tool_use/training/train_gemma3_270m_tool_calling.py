@@ -165,6 +165,7 @@ def _comparison(config: TrainConfig, prepared: "Prepared") -> "Comparison":
         most_tools=config.max_tools_offered,
         idle_options=config.idle_options,
     )
+    prepared.begun.ready()
     sampler = Sampler(prepared.model, compute_dtype=prepared.compute_dtype)
     sampling = SamplingConfig(max_new_tokens=_LONGEST_REPLY)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from prepared_folder import write_prepared
@@ -61,9 +62,26 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def finished(home):
+def finished_and_compiled(home):
+    """The folder of a run, and the name of every program that it compiled."""
+    compiled = []
+
+    def note(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event.endswith("backend_compile_duration"):
+            compiled.append(str(kwargs.get("fun_name", "")))
+
+    jax.monitoring.register_event_duration_secs_listener(note)  # Tunix takes away all listeners when its logger closes
     assert run(command.main, flags(home, "whole", "--profile", "1")) == EXIT_OK
-    return home / "whole"
+    return home / "whole", compiled
+
+
+@pytest.fixture(scope="module")
+def finished(finished_and_compiled):
+    return finished_and_compiled[0]
+
+
+def test_the_step_is_compiled_once_for_the_memory_check_and_for_the_run(finished_and_compiled):
+    assert [name for name in finished_and_compiled[1] if "train_step" in name] == ["jit(train_step)"]
 
 
 def test_a_run_writes_every_adapter_array_and_its_manifest(finished):
