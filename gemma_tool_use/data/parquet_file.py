@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gemma_tool_use.data.arrow_numbers import arrow_array, number_array
 from gemma_tool_use.data.limits import MAX_ROW_BYTES, Expansion, cannot_read
 from gemma_tool_use.data.rejects import ROW_TOO_LARGE, Reject
 from gemma_tool_use.errors import DataError
@@ -88,12 +89,13 @@ def parquet_batches(
         what is no text, number, or list of those.
     """
     with _open(path) as file:
+        footer = file.metadata
         wanted = _wanted(path, file.schema_arrow, columns, optional)
-        _check_sizes(path, file.metadata, wanted)
+        _check_sizes(path, footer, wanted)
         repeated = _repeated(file, wanted)
     expansion = Expansion(path)
     number = 0
-    with _open(path, repeated) as file:
+    with _open(path, repeated, footer) as file:
         try:
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
@@ -179,7 +181,8 @@ class _Texts(Sequence[str | None]):
         kind = np.int64 if pa.types.is_large_string(column.type) else np.int32
         self._offsets = np.frombuffer(offsets, kind)[column.offset : column.offset + len(column) + 1].tolist()
         self._data = memoryview(b"" if data is None else data)
-        self._nulls = frozenset(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)).tolist())
+        nulls = np.flatnonzero(number_array(column.is_null())) if column.null_count else ()
+        self._nulls = frozenset(map(int, nulls))
 
     def __getitem__(self, number: Any) -> Any:
         if number in self._nulls:
@@ -203,7 +206,7 @@ def _row_bytes(batch: pa.RecordBatch) -> np.ndarray:
             continue
         else:
             continue
-        total += np.nan_to_num(lengths.to_numpy(zero_copy_only=False)).astype(np.int64)  # NaN where there is none
+        total += number_array(lengths)
     return total
 
 
@@ -213,16 +216,19 @@ def _values(column: pa.Array, *, lazy: bool) -> Sequence[Any]:
         kept = lazy and len(column) and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
         return _Texts(column) if kept else column.to_pylist()
     indices = column.indices
-    numbers = indices.to_pylist() if indices.null_count else indices.to_numpy().tolist()
-    used = sorted(set(numbers) - {None})
-    known = dict(zip(used, column.dictionary.take(pa.array(used, pa.int64())).to_pylist(), strict=True))
-    return [known.get(number) for number in numbers]
+    places = indices.to_pylist() if indices.null_count else number_array(indices).tolist()
+    used = sorted(set(places) - {None})
+    known = dict(zip(used, column.dictionary.take(arrow_array(np.array(used, np.int64))).to_pylist(), strict=True))
+    return [known.get(place) for place in places]
 
 
-def _open(path: Path, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
+def _open(path: Path, dictionaries: Sequence[str] = (), footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    """`footer` is the file's own, when it has been read."""
     try:
         # Without pre-buffering, one row group of a 300 MB shard is decoded piece by piece instead of held whole.
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1024 * 1024, read_dictionary=list(dictionaries))
+        return pq.ParquetFile(
+            path, metadata=footer, pre_buffer=False, buffer_size=1024 * 1024, read_dictionary=list(dictionaries)
+        )
     except pa.ArrowInvalid as error:
         raise DataError(f"{path} is not a whole parquet file ({error}); fetch the file again") from None
     except OSError as error:

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gemma_tool_use.data.arrow_numbers import number_array
 from gemma_tool_use.data.augment import LEFT_OUT
 from gemma_tool_use.data.engine import duplicates, merging
 from gemma_tool_use.data.engine.atomic import write_json, written
@@ -94,7 +95,7 @@ def decide(
             late.add(EXACT_DUPLICATE, duplicates.exact_duplicates(con))
         if settings.near_duplicates:
             late.add(NEAR_DUPLICATE, duplicates.near_duplicates(con, kept, late.positions, NEAR))
-        positions = query(con, "SELECT position FROM kept ORDER BY position")["position"].to_numpy()
+        positions = number_array(query(con, "SELECT position FROM kept ORDER BY position")["position"])
         positions = np.setdiff1d(positions, late.positions, assume_unique=True)
         copies, no_call = np.ones(len(positions), np.uint16), np.zeros(len(positions), bool)
         if settings.weights is not None or not changes.mix.changes_nothing:

@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from gemma_tool_use.data.arrow_numbers import number_array
 from gemma_tool_use.data.minhash import SIGNATURE_SIZE
 
 PAIRS_AT_ONCE = 16_384
@@ -56,7 +57,7 @@ def exact_duplicates(con: duckdb.DuckDBPyConnection) -> dict[str, np.ndarray]:
         WHERE position > first ORDER BY position
     """
     found = query(con, sql)
-    position, first = (found[name].to_numpy() for name in ("position", "first"))
+    position, first = (number_array(found[name]) for name in ("position", "first"))
     return {"position": position, "first": first, "similarity": np.ones(len(position), np.float32)}
 
 
@@ -111,7 +112,7 @@ def _near_enough(batch: pa.RecordBatch, threshold: float) -> tuple[np.ndarray, n
     own, other = (_values(batch.column(name)) for name in ("own", "other"))
     similarity = np.count_nonzero(own == other, axis=1).astype(np.float32) / SIGNATURE_SIZE
     near = similarity >= threshold
-    return batch.column("position").to_numpy()[near], batch.column("first").to_numpy()[near], similarity[near]
+    return number_array(batch.column("position"))[near], number_array(batch.column("first"))[near], similarity[near]
 
 
 def _values(column: pa.Array) -> np.ndarray:

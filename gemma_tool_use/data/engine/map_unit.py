@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gemma_tool_use.conversation import Conversation
+from gemma_tool_use.data.arrow_numbers import arrow_array
 from gemma_tool_use.data.engine.atomic import write_json, written
 from gemma_tool_use.data.engine.traits import NO_TRAITS, traits
 from gemma_tool_use.data.files import Row, Unit, read_batches
@@ -228,14 +229,14 @@ class _KeptWriter(RowWriter):
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """An Arrow array, by way of NumPy: for a list of Python values pyarrow imports pandas, half a second a process.
+    """An Arrow array, by way of NumPy, since `pa.array` imports pandas.
 
     Raises:
       MemoryError: texts of more than 2 GiB.
     """
     if pa.types.is_list(kind):
         flat = values.ravel() if isinstance(values, np.ndarray) else np.fromiter(itertools.chain(*values), np.uint64)
-        return pa.ListArray.from_arrays(pa.array(_offsets(map(len, values))), pa.array(flat), type=kind)
+        return pa.ListArray.from_arrays(arrow_array(_offsets(map(len, values))), arrow_array(flat), type=kind)
     if values[0] is None:  # the signature or the traits of every row or of none
         return pa.nulls(len(values), kind)
     if pa.types.is_string(kind):
@@ -244,7 +245,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.StringArray.from_buffers(len(texts), offsets, pa.py_buffer(b"".join(texts)))
     if pa.types.is_fixed_size_binary(kind):
         return pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, pa.py_buffer(b"".join(values))])
-    return pa.array(np.array(values, kind.to_pandas_dtype()), kind)
+    return arrow_array(np.array(values, kind.to_pandas_dtype()))
 
 
 def _offsets(lengths: Iterable[int]) -> np.ndarray:

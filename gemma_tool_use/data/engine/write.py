@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gemma_tool_use.data.arrow_numbers import arrow_array, number_array
 from gemma_tool_use.data.engine.atomic import write_json, written
 from gemma_tool_use.data.engine.decide import DECISIONS
 from gemma_tool_use.data.engine.map_unit import ROWS_PER_UNIT, TEXT_COLUMNS
@@ -141,17 +142,17 @@ def write_rejects(job: RejectsJob) -> dict[str, Any]:
 
 def _joined(lines: pa.StringArray) -> bytes:
     """The lines as they stand in a file, in a twentieth of the time that Python strings take."""
-    whole = pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines)
+    whole = pa.ListArray.from_arrays(arrow_array(np.array([0, len(lines)], np.int32)), lines)
     return pc.binary_join(whole, "\n")[0].as_py().encode("ascii") + b"\n"  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _positions(job: ShardJob) -> np.ndarray:
     """int64 [rows of the shard], in the order of the shard."""
     table = pq.read_table(Path(job.work, job.order), columns=["position", "eval", "ordinal"])
-    ordinal, is_eval = table["ordinal"].to_numpy(), table["eval"].to_numpy()
+    ordinal, is_eval = number_array(table["ordinal"]), number_array(table["eval"])
     first = job.number * job.rows
     mine = (is_eval == (job.side == EVAL)) & (ordinal >= first) & (ordinal < first + job.rows)
-    return table["position"].to_numpy()[mine]
+    return number_array(table["position"])[mine]
 
 
 def _stored(positions: np.ndarray, units: Path) -> Iterator[pa.RecordBatch]:
@@ -167,9 +168,9 @@ def _stored_rising(positions: np.ndarray, units: Path) -> Iterator[pa.RecordBatc
         with pq.ParquetFile(units / f"{number:05d}.kept.parquet", pre_buffer=False) as file:
             for group in range(file.num_row_groups):
                 batch = file.read_row_group(group, columns=["position", *TEXT_COLUMNS], use_threads=False)
-                chosen = np.isin(batch["position"].to_numpy(), wanted, assume_unique=True)
+                chosen = np.isin(number_array(batch["position"]), wanted, assume_unique=True)
                 if chosen.any():
-                    yield from batch.select(list(TEXT_COLUMNS)).filter(pa.array(chosen)).to_batches()
+                    yield from batch.select(list(TEXT_COLUMNS)).filter(arrow_array(chosen)).to_batches()
 
 
 def _write_groups(file: pq.ParquetWriter, held: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
@@ -181,7 +182,7 @@ def _write_groups(file: pq.ParquetWriter, held: list[pa.RecordBatch]) -> list[pa
 
 
 def _between(table: pa.Table, start: int, stop: int) -> pa.Table:
-    first, end = np.searchsorted(table["position"].to_numpy(), [start, stop])
+    first, end = np.searchsorted(number_array(table["position"]), [start, stop])
     return table.slice(int(first), int(end - first))
 
 
