@@ -32,9 +32,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flags": {*BASE, "flag_values"},
     "formats": BASE,
     "models": BASE,
-    "data": {*BASE, "formats"},
+    "pages": BASE,
+    "data": {*BASE, "formats", "pages"},
     "inference": {*BASE, "formats", "models"},
-    "evaluation": {*BASE, "formats"},
+    "evaluation": {*BASE, "formats", "pages"},
     "export": {*BASE, "models"},
     "training": {*BASE, "data", "models", "formats"},
 }
@@ -50,6 +51,7 @@ WITHOUT_JAX = {
     "flags",
     "flag_values",
     "formats",
+    "pages",
     "visible",
 }
 JAX_LIBRARIES = {"jax", "jaxlib", "flax", "tunix", "qwix", "optax", "orbax"}

@@ -5,14 +5,13 @@ sentence("multiple", score, 3)
 """
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gemma_tool_use.conversation import ToolCall
 from gemma_tool_use.evaluation.paired import Pair, PairedScore, PairedSuite, Rule
 from gemma_tool_use.evaluation.records import Result
+from gemma_tool_use.pages.row_parts import call_text
 from gemma_tool_use.visible import one_line
 
 WIDTH = 150
@@ -82,11 +81,6 @@ def as_json(
 def points(share: float) -> str:
     """`points(0.125)` gives `+12.5`."""
     return f"{100 * share:+.1f}"
-
-
-def call_text(call: ToolCall) -> str:
-    """`roll {"sides": 6}`."""
-    return f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}"
 
 
 def _table(name: str, suite: PairedSuite) -> list[str]:

@@ -46,6 +46,21 @@ class Table:
         return len(self.head) > 4 or self.remark
 
 
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """One number of the overview: its name, exact value, what it is, of what; `text` when it is not a whole number."""
+
+    name: str
+    value: float
+    label: str
+    of: str
+    text: str = ""
+
+    @property
+    def shown(self) -> str:
+        return self.text or f"{self.value:,}"
+
+
 def by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 

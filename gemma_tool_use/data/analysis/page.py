@@ -11,14 +11,12 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
 from gemma_tool_use.data.analysis import tables
-from gemma_tool_use.data.analysis.plots import Plot, plots
+from gemma_tool_use.data.analysis.plots import plots
 from gemma_tool_use.data.analysis.samples import Sample
 from gemma_tool_use.data.analysis.statistics import Statistics
-from gemma_tool_use.data.analysis.table_parts import Table
-from gemma_tool_use.visible import visible
+from gemma_tool_use.pages.page import Section, render
+from gemma_tool_use.pages.plot import Plot
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
@@ -32,7 +30,6 @@ class About:
       source: form of the rows.
       licence: name and address of the source's terms; empty for rows of anybody.
       files: name and bytes of each input.
-      version: of this program.
       dialect: the one whose lengths are in the overview.
       tokenizer: where it came from.
       seed: of the rows measured and shown.
@@ -42,38 +39,21 @@ class About:
     source: str
     licence: str
     files: Sequence[tuple[str, int]]
-    version: str
     dialect: str
     tokenizer: str
     seed: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A heading with an anchor, and what stands below it."""
-
-    anchor: str
-    title: str
-    text: str = ""
-    tables: Sequence[Table] = ()
-    folded: Sequence[Table] = ()
-    plots: Sequence[Plot] = ()
-
-
 def page(statistics: Statistics, about: About, pictures: dict[str, Plot] | None = None) -> str:
     """The page as HTML text. `pictures`: of `plots(statistics)` when they are at hand."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["visible"] = visible
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    html = template.render(
-        about=about,
+    return render(
+        TEMPLATE,
+        title=about.title,
         tiles=tables.tiles(statistics, about.dialect),
         sections=_sections(statistics, pictures if pictures is not None else plots(statistics)),
+        about=about,
         samples=_samples(statistics),
     )
-    return html.encode("utf-8", "replace").decode()
 
 
 def _samples(statistics: Statistics) -> list[tuple[str, list[Sample]]]:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gemma_tool_use import __version__
 from gemma_tool_use.data.analysis.collect import CountSettings, Job, count_units
 from gemma_tool_use.data.analysis.page import About, page
 from gemma_tool_use.data.analysis.plots import plots
@@ -26,6 +25,7 @@ from gemma_tool_use.data.parquet_file import group_rows
 from gemma_tool_use.data.sources import load as sources
 from gemma_tool_use.errors import ConfigError, DataError, FileError
 from gemma_tool_use.formats.dialects import DEFAULT_DIALECT, DIALECTS, get_dialect
+from gemma_tool_use.pages.page import write_page
 
 ROWS_PER_UNIT = 5000
 
@@ -119,7 +119,6 @@ def analyze(config: AnalyzeConfig, tokenizer: Path, *, stem: str, single_turn: b
         source=source.name,
         licence=f"{source.licence.name} ({source.licence.url})" if source.licence else "",
         files=[(path.name, path.stat().st_size) for path in files],
-        version=__version__,
         dialect=DEFAULT_DIALECT if DEFAULT_DIALECT in config.dialects else config.dialects[0],
         tokenizer=config.model,
         seed=config.seed,
@@ -128,7 +127,7 @@ def analyze(config: AnalyzeConfig, tokenizer: Path, *, stem: str, single_turn: b
     texts = {folder / f"{name}.svg": picture.svg for name, picture in pictures.items()}
     texts |= {csv: as_csv(rows(statistics)), html: page(statistics, about, pictures)}
     for path, text in texts.items():
-        _write(path, text)
+        write_page(path, text)
     return Analysis(statistics=statistics, csv=csv, html=html, plots=tuple(texts)[: len(pictures)])
 
 
@@ -146,15 +145,3 @@ def _share(files: list[Path], wanted: int | None) -> float:
             case "array":
                 count += sum(1 for _ in read_rows(path, ()))
     return 1.0 if count <= wanted else wanted / count
-
-
-def _write(path: Path, text: str) -> None:
-    """Under another name first, so that a file with this name is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(text.encode("utf-8", "replace"))
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise FileError(f"cannot write {path}: {error.strerror or error}") from None

@@ -8,24 +8,12 @@ samples.chosen("irrelevant")[0].parts[0]      # Part(label="tools", text="now()\
 import bisect
 import dataclasses
 import hashlib
-import json
-from typing import Any
 
-from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
+from gemma_tool_use.conversation import Conversation
+from gemma_tool_use.pages.row_parts import Part, message_parts, tools_part
 
 PER_SUBSET = 3
-LONGEST_TEXT = 600
 MOST_PARTS = 12
-MOST_TOOLS = 12
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """One piece of a sample row. `label` says what it is; `cut` how many characters of `text` were left out."""
-
-    label: str
-    text: str
-    cut: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,48 +55,9 @@ class Samples:
 
 def sample(where: str, conversation: Conversation) -> Sample:
     """The row as it is shown: tools as signatures, calls as `name {arguments}`, long texts cut."""
-    parts = [Part("tools", *_signatures(conversation.tools))] if conversation.tools else []
+    parts = [tools_part(conversation.tools)] if conversation.tools else []
     shown = conversation.messages[:MOST_PARTS]
     for message in shown:
-        parts += _parts(message)
+        parts += message_parts(message)
     hidden = len(conversation.messages) - len(shown)
     return Sample(where=where[:200], id=conversation.id[:200], parts=tuple(parts), hidden=hidden)
-
-
-def signature(tool: ToolSpec) -> str:
-    """`add(a: integer, b?: integer)`; the question mark says that the parameter may be left out."""
-    properties, required = tool.parameters.get("properties"), tool.parameters.get("required")
-    required = required if isinstance(required, list) else []
-    if not isinstance(properties, dict):
-        return f"{tool.name}()"
-    words = [f"{name}{'' if name in required else '?'}: {_type(schema)}" for name, schema in properties.items()]
-    return f"{tool.name}({', '.join(words)})"
-
-
-def _type(schema: Any) -> str:
-    kind = schema.get("type") if isinstance(schema, dict) else None
-    return kind if isinstance(kind, str) else "any"
-
-
-def _signatures(tools: tuple[ToolSpec, ...]) -> tuple[str, int]:
-    lines = [signature(tool) for tool in tools]
-    shown = [line if len(line) <= LONGEST_TEXT // 4 else line[: LONGEST_TEXT // 4] + "…" for line in lines[:MOST_TOOLS]]
-    if len(lines) > MOST_TOOLS:
-        shown.append(f"… and {len(lines) - MOST_TOOLS} more tools")
-    return "\n".join(shown), 0
-
-
-def _parts(message: Message) -> list[Part]:
-    label = f"tool {message.name}" if message.name else message.role
-    parts = [Part("reasoning", *_cut(message.reasoning))] if message.reasoning else []
-    if message.content or not message.calls:
-        parts.append(Part(label, *_cut(message.content)))
-    return parts + [Part("call", *_cut(_call(call))) for call in message.calls]
-
-
-def _call(call: ToolCall) -> str:
-    return f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}"
-
-
-def _cut(text: str) -> tuple[str, int]:
-    return text[:LONGEST_TEXT], max(0, len(text) - LONGEST_TEXT)

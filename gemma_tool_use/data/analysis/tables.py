@@ -10,11 +10,12 @@ from typing import Any
 from gemma_tool_use.data.analysis.faults import REMEDIES
 from gemma_tool_use.data.analysis.statistics import DUPLICATE_KINDS, Shape, Statistics
 from gemma_tool_use.data.analysis.table import MOST_OFFERED, MOST_USED, grid, marginal, number, passing
-from gemma_tool_use.data.analysis.table_parts import (
+from gemma_tool_use.pages.table_parts import (
     MOST_LINES,
     Cell,
     Line,
     Table,
+    Tile,
     by_count,
     count_and_share,
     count_lines,
@@ -25,16 +26,6 @@ from gemma_tool_use.data.analysis.table_parts import (
 
 LIMITS = (256, 512, 768, 1024, 1536, 2048, 4096, 8192, 16384)
 GRID_USED, GRID_OFFERED = 5, 10
-
-
-@dataclasses.dataclass(frozen=True)
-class Tile:
-    """One number of the overview."""
-
-    name: str
-    value: int
-    label: str
-    of: str
 
 
 def tiles(statistics: Statistics, dialect: str) -> list[Tile]:

@@ -6,9 +6,10 @@ import pytest
 
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec
 from gemma_tool_use.data.analysis import collect
-from gemma_tool_use.data.analysis.samples import LONGEST_TEXT, PER_SUBSET, Samples, sample, signature
+from gemma_tool_use.data.analysis.samples import PER_SUBSET, Samples, sample
 from gemma_tool_use.data.analysis.statistics import MOST_SUBSETS, OTHER_SUBSETS, Shape, Statistics, shape_of, subset_of
 from gemma_tool_use.data.rejects import Reject
+from gemma_tool_use.pages.row_parts import LONGEST_TEXT, signature
 
 
 def conversation(question="Hi", *, source="toucan-sft/irrelevant", calls=(), meta=None):
