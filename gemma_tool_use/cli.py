@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "synthesize": Command("gemma_tool_use.data.synthesize", "write made-up tool-calling conversations"),
     "show": Command("gemma_tool_use.show", "print conversations token by token, trained tokens coloured"),
     "train": Command("gemma_tool_use.training.train_gemma3_270m_tool_calling", "teach Gemma 3 to call tools with LoRA"),
+    "evaluate": Command("gemma_tool_use.evaluation.evaluate", "ask a model questions and judge its tool calls"),
     "compare": Command("gemma_tool_use.evaluation.compare", "say where one evaluated model is better than another"),
     "bfcl-official": Command("gemma_tool_use.evaluation.bfcl_official", "have the real bfcl-eval score the answers"),
 }

@@ -28,16 +28,23 @@ its figures; `exact_call` has no such hole. Rows without an answer (generation e
 """
 
 import collections
+import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gemma_tool_use.conversation import Reply, ToolCall
+from gemma_tool_use.conversation import Message, Reply, ToolCall
+from gemma_tool_use.errors import DataError
 from gemma_tool_use.evaluation.aggregate import Measure, share_measure
 from gemma_tool_use.evaluation.call_scores import CallScore, compare_calls, same_names
 from gemma_tool_use.evaluation.decisions import DECISIONS, decision, text_decision
 from gemma_tool_use.evaluation.exact_call import is_exact
-from gemma_tool_use.evaluation.records import Result
+from gemma_tool_use.evaluation.records import Item, Result
 from gemma_tool_use.evaluation.result_use import result_use
+from gemma_tool_use.evaluation.sequence import sequence_measures
+from gemma_tool_use.formats.dialect import Dialect
+from gemma_tool_use.formats.scan import cut_at_stop
+from gemma_tool_use.formats.tokenizer import Tokenizer
 
 CheckArguments = Callable[[dict[str, Any], dict[str, Any]], bool | None]
 """Whether arguments are valid against a schema; None when the schema itself cannot be checked."""
@@ -65,6 +72,39 @@ def script_accuracy(pairs: Sequence[tuple[Sequence[ToolCall], Reply]]) -> tuple[
         for right, made in named
     )
     return len(named), filled, len(rows)
+
+
+def text_measures(results: Sequence[Result], dialect: Dialect, tokenizer: Tokenizer) -> dict[str, Measure]:
+    """The sequence scores of `sequence.py`: replies beside the texts that training on the rows would have taught.
+
+    Rows without an answer, and right answers that the dialect cannot write, are left out.
+    """
+    rows = [(result, reference_text(result.item, dialect)) for result in results if result.answer.error is None]
+    written = [(result, text) for result, text in rows if text is not None]
+    start = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
+    return sequence_measures(
+        [text for _, text in written],
+        [cut_at_stop(result.answer.text, dialect.stop_texts) for result, _ in written],
+        [bool(result.item.expected_calls) for result, _ in written],
+        lambda text: [*start, *tokenizer.encode(text)],
+    )
+
+
+def reference_text(item: Item, dialect: Dialect) -> str | None:
+    """The right answer as the dialect writes it, without its end; None when it cannot."""
+    right = Message(
+        role="assistant",
+        content=item.expected["content"],
+        reasoning=item.expected["reasoning"],
+        calls=item.expected_calls,
+    )
+    asked = dataclasses.replace(item.conversation, messages=(*item.conversation.messages, right))
+    try:
+        segments = dialect.segments(asked)
+    except DataError:
+        return None
+    last = itertools.takewhile(lambda segment: segment.trained, reversed(segments))
+    return cut_at_stop("".join(reversed([segment.text for segment in last])), dialect.stop_texts)
 
 
 Count = tuple[str, int, int]

@@ -29,10 +29,10 @@ def reply_to(
         pad_id=tokenizer.pad_id,
         config=config,
     )
-    return [dialect.parse(_text(tokens, tokenizer)) for tokens in generated]
+    return [dialect.parse(reply_text(tokens, tokenizer)) for tokens in generated]
 
 
-def _text(tokens: Sequence[int], tokenizer: Tokenizer) -> str:
+def reply_text(tokens: Sequence[int], tokenizer: Tokenizer) -> str:
     """The text of a reply. A checkpoint's embedding has rows behind the last piece (Qwen3: 267), which a model may
     name though nothing trained them; each becomes U+FFFD.
     """
