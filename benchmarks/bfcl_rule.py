@@ -5,7 +5,8 @@
 
 Every question of the ten categories with right answers is judged with each of its right answers and with changed ones
 (`tests/bfcl_mutations.py`), by `rule.match` here and by bfcl-eval's `ast_checker` in an environment of its own, which
-uv makes (376 MB at the first run). One other verdict, or one other reason, ends the run with the answer that did it.
+uv makes (376 MB at the first run). The questions ask for few forms of Java and JavaScript, so random source code is
+read as every type by both, too. One other verdict, reason or value ends the run with the answer that did it.
 """
 
 import argparse
@@ -23,12 +24,13 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from bfcl_mutations import mutate, right_answers  # noqa: E402  # pyright: ignore[reportMissingImports]
+from bfcl_mutations import mutate, right_answers, source_text  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 from gemma_tool_use.bfcl_files import PREFIX, VERSION, data_folder  # noqa: E402
 from gemma_tool_use.conversation import ToolCall  # noqa: E402
 from gemma_tool_use.evaluation.bfcl.expected import read_expected  # noqa: E402
-from gemma_tool_use.evaluation.bfcl.official import official_verdicts  # noqa: E402
+from gemma_tool_use.evaluation.bfcl.languages import LANGUAGES  # noqa: E402
+from gemma_tool_use.evaluation.bfcl.official import ask  # noqa: E402
 from gemma_tool_use.evaluation.bfcl.rule import match  # noqa: E402
 from gemma_tool_use.evaluation.bfcl.suite import CATEGORIES, expects, language_of  # noqa: E402
 from gemma_tool_use.settings import environment_without_secrets  # noqa: E402
@@ -52,15 +54,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Our BFCL rule beside the leaderboard's checker.")
     parser.add_argument("--bfcl", type=Path, help="folder of the package bfcl-eval; default: the installed one")
     parser.add_argument("--mutations", type=int, default=12, help="of each question; of Java and JavaScript ten times")
+    parser.add_argument("--sources", type=int, default=1_000, help="texts read as each type of Java and JavaScript")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--official-python", type=Path, help="a Python that has bfcl-eval; default: uv makes one")
     arguments = parser.parse_args()
     start = time.perf_counter()
     cases = list(all_cases(data_folder(arguments.bfcl), arguments.mutations, arguments.seed))
+    sources = list(all_sources(arguments.sources, arguments.seed))
     with tempfile.TemporaryDirectory() as folder:
-        verdicts = official_verdicts(
-            cases, Path(folder), python=arguments.official_python, environment=environment_without_secrets()
-        )
+        settings = {"python": arguments.official_python, "environment": environment_without_secrets()}
+        verdicts = ask("check", cases, Path(folder), **settings)
+        values = ask("read", sources, Path(folder), **settings)
     report = {
         "command": "uv run python benchmarks/bfcl_rule.py",
         "bfcl_eval": VERSION,
@@ -68,11 +72,15 @@ def main() -> None:
         "different_verdicts": 0,  # the first would have ended the run
         "different_reasons": 0,
         **compare(cases, verdicts),
+        "different_values": 0,
+        **compare_values(sources, values),
         "seconds": round(time.perf_counter() - start, 1),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
     }
     (HERE / "bfcl_rule.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(f"{report['answers']:,} answers, the same verdict every time")
+    print(
+        f"{report['answers']:,} answers, the same verdict every time; {report['source_texts']:,} values, all the same"
+    )
 
 
 def all_cases(data: Path, mutations: int, seed: int) -> Iterator[Case]:
@@ -128,6 +136,31 @@ def compare(cases: list[Case], verdicts: list[str | None]) -> dict[str, Any]:
         },
         "reasons": dict(reasons.most_common()),
     }
+
+
+def all_sources(count: int, seed: int) -> Iterator[Case]:
+    """Source code to be read as each type, elements as each type."""
+    for language in ("java", "javascript"):
+        rules, rng = LANGUAGES[language], random.Random(f"{language}:{seed}")
+        for kind in rules.types:
+            for items in rules.types if kind in rules.with_items else [None]:
+                for _ in range(count):
+                    yield {"language": language, "text": source_text(kind, rng), "type": kind, "items": items}
+
+
+def compare_values(sources: list[Case], values: list[str | None]) -> dict[str, Any]:
+    """Counts; ends the program at the first difference."""
+    read, raised = collections.Counter[str](), 0
+    for case, official in zip(sources, values, strict=True):
+        reader = LANGUAGES[case["language"]].read
+        assert reader is not None
+        value = reader(case["text"], case["type"], case["items"])
+        if official is not None and official.startswith("raises"):
+            raised += 1
+        elif repr(value) != official:
+            sys.exit(f"ours {value!r}, official {official}: {json.dumps(case)}")
+        read[type(value).__name__] += 1
+    return {"source_texts": len(sources), "values_by_type": dict(read.most_common()), "reader_raised": raised}
 
 
 def same_reason(official: str, ours: str | None) -> bool:

@@ -3,6 +3,8 @@
     calls = right_answers(expected, "python")[0]           # [("area", {"x": 5})]
     mutate(calls, functions, "python", random.Random(1))   # ("types", [("area", {"x": "5"})])
 
+    source_text("array", random.Random(1))                 # "[[1, 'd e'], 2"
+
 A change is one of KINDS, at a random place; now and then there are two.
 """
 
@@ -71,6 +73,61 @@ _PIECES = (
     "f",
     ".0",
 )
+
+
+_VALUES = (
+    "1",
+    "-2",
+    "3.5",
+    "4L",
+    "5n",
+    "6f",
+    "7e1",
+    "true",
+    "null",
+    "abc",
+    "'d e'",
+    '"f,g"',
+    "(x)",
+    "",
+    " ",
+    "\\",
+    "\n",
+)
+_INSIDE = {
+    "Array": (*_VALUES, ", ", ",", "}", "{"),
+    "ArrayList": (*_VALUES, ", ", ",", "add(", ");", "add(1L);", 'add("a"); ', ")", "))", "}", "}}", " {{ "),
+    "HashMap": (*_VALUES, 'put("a", ', 'put("', '", ', ",", ");", 'put("b", 2L); ', "put(k, 1)", "{", "}", ">"),
+    "array": (*_VALUES, ", ", ",", "[", "]", "],[", "] , [", "], [", "{a: 1}", ")"),
+    "dict": (*_VALUES, "a: ", "'b': ", '"c":', ", ", ",", "[1, 2]", "{d: 1}", "]", "}", ":"),
+}
+_FORMS = {
+    "Array": ("new int[]{%s}", "new String[] { %s }", "x new\tlong[]\n{%s} y"),
+    "ArrayList": (
+        *("new ArrayList<>(Arrays.asList(%s))", "new  ArrayList<Long>(Arrays.asList(%s)).x()", "new ArrayList<>()%s"),
+        *("new ArrayList<Integer>() {{%s}}", "new ArrayList<>(){{ %s }}"),
+    ),
+    "HashMap": (
+        "new HashMap<>() {{%s}}",
+        "new HashMap<String, A<B>>() { %s}",
+        "new HashMap<>()%s",
+        "new HashMap<%s>() {}",
+    ),
+    "array": ("[%s]", "new Array(%s)", "[[%s]]", " [ [%s] ] ", "new Array( [%s])", "[[1], %s]"),
+    "dict": ("{%s}", "{a: %s}", "{a: 1, %s}", "{%s, b: 2} c"),
+}
+
+
+def source_text(kind: str, rng: random.Random) -> str:
+    """Something like source code of Java or JavaScript of this type; a few characters may be too many or missing."""
+    if rng.random() < 0.1:
+        return rng.choice(_SOURCE)
+    inside = "".join(rng.choice(_INSIDE.get(kind, _VALUES)) for _ in range(rng.choice((0, 1, 1, 2, 3, 5, 8))))
+    text = rng.choice(_FORMS.get(kind, ("%s",))) % inside
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        at = rng.randrange(len(text) + 1)
+        text = text[:at] + rng.choice(("", "", *_PIECES)) + text[at + rng.choice((0, 0, 1)) :]
+    return text
 
 
 def right_answers(expected: Sequence[ExpectedCall], language: str) -> list[Calls]:

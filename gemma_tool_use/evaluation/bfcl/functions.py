@@ -38,9 +38,10 @@ _JSON_TYPES = {
 
 def hinted(function: Mapping[str, Any], language: str) -> dict[str, Any]:
     """The function with what a model is told about the language in its descriptions."""
-    result = copy.deepcopy(dict(function))
-    result["description"] += f" Note that the provided function is in {_SYNTAX[language]} syntax."
+    hint = f" Note that the provided function is in {_SYNTAX[language]} syntax."
+    result = {**function, "description": function["description"] + hint}
     if language != "python":
+        result["parameters"] = copy.deepcopy(function["parameters"])
         for schema in result["parameters"]["properties"].values():
             _as_source(schema, _NAMES[language])
     return result

@@ -40,7 +40,7 @@ _FLOAT = re.compile(r"(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)[fF]\n?")
 _ARRAY = re.compile(r"new\s++\w++\[\]\s*+\{([^}\n]*+)\}")
 _AS_LIST = re.compile(r"new\s++ArrayList<\w*+>\(Arrays\.asList\((.+?)\)\)")
 _EMPTY_LIST = re.compile(r"new\s++ArrayList<\w*+>\(\)")
-_LIST_BLOCK = re.compile(_EMPTY_LIST.pattern + r"\s*+\{\{(?:\s*+(.+?)\}\}|\s++\}\})", re.DOTALL)
+_LIST_BLOCK = re.compile(_EMPTY_LIST.pattern + r"\s*+\{\{\s*+(.+?)\}\}", re.DOTALL)
 _ADD = re.compile(r"add\((.+?)\)")
 _MAP_BLOCK = re.compile(r"new\s++HashMap<.*?>\s*+\(\)\s*+\{\s*+\{?+([^}]*+)\}", re.DOTALL)
 _EMPTY_MAP = re.compile(r"new\s++HashMap<.*?>\s*+\(\)")
@@ -98,7 +98,7 @@ def _array_list(text: str, items: str | None) -> Any:
     if found := _AS_LIST.search(text):
         parts = found[1].split(",")
     elif found := _LIST_BLOCK.search(text):
-        parts = _ADD.findall(found[1] or "")
+        parts = _ADD.findall(found[1])
     else:
         return [] if _EMPTY_LIST.search(text) else text
     stripped = [part.strip() for part in parts]

@@ -133,16 +133,21 @@ def score(
     return {category: _read_score(_file(root, "score", kind, category)) for category in asked}
 
 
-def official_verdicts(
-    cases: Sequence[Mapping[str, Any]], folder: Path, *, environment: Mapping[str, str], python: Path | None = None
+def ask(
+    command: Literal["check", "read"],
+    cases: Sequence[Mapping[str, Any]],
+    folder: Path,
+    *,
+    environment: Mapping[str, str],
+    python: Path | None = None,
 ) -> list[str | None]:
-    """What bfcl-eval's `ast_checker` says of each case (`official_process.check`).
+    """What bfcl-eval says of each case, for the comparison with our rule (`official_process.check` and `read`).
 
     Raises: as `score`.
     """
-    given, said = folder / "cases.jsonl", folder / "verdicts.jsonl"
+    given, said = folder / "cases.jsonl", folder / "said.jsonl"
     given.write_text("".join(json.dumps(case) + "\n" for case in cases), encoding="ascii")
-    _run(["check", str(given), str(said)], folder, python, environment)
+    _run([command, str(given), str(said)], folder, python, environment)
     return [json.loads(line) for line in said.read_text(encoding="ascii").splitlines()]
 
 

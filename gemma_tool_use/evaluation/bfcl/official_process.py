@@ -13,6 +13,7 @@
 
     uv run --script official_process.py score FC simple_python multiple    # result files are scored
     uv run --script official_process.py check CASES VERDICTS               # its ast_checker, for the comparison
+    uv run --script official_process.py read CASES VALUES                  # its readers of Java and JavaScript
 
 The variable BFCL_PROJECT_ROOT names the folder of `result` and `score`; bfcl-eval reads it while it is imported.
 Nothing of this project is imported, and nothing that a model wrote is run: bfcl-eval's own decoder for prompted models
@@ -98,6 +99,24 @@ def check(cases: str, verdicts: str) -> None:
             out.write(json.dumps(verdict) + "\n")
 
 
+def read(cases: str, values: str) -> None:
+    """Reads `{"language", "text", "type", "items"}`, one a line; a value is its `repr`, or `raises ...`."""
+    from bfcl_eval.eval_checker.ast_eval.type_convertor import (  # pyright: ignore[reportMissingImports]
+        java_type_converter,
+        js_type_converter,
+    )
+
+    readers = {"java": java_type_converter.java_type_converter, "javascript": js_type_converter.js_type_converter}
+    with Path(cases).open(encoding="ascii") as lines, Path(values).open("w", encoding="ascii") as out:
+        for line in lines:
+            case = json.loads(line)
+            try:
+                value = repr(readers[case["language"]](case["text"], case["type"], case["items"]))
+            except Exception as error:  # as above
+                value = f"raises {type(error).__name__}"
+            out.write(json.dumps(value) + "\n")
+
+
 if __name__ == "__main__":
     command, *words = sys.argv[1:]
-    {"score": score, "check": check}[command](*words)
+    {"score": score, "check": check, "read": read}[command](*words)
