@@ -1,9 +1,9 @@
 """The contenders of `train_throughput.py` that run on JAX: ours, stock Tunix, and the machine's matrix rate.
 
-    python benchmarks/throughput_jax.py ours_float32 FOLDER       # waits on stdin for `step`
+    python benchmarks/throughput_jax.py stock FOLDER       # waits on stdin for `step`
 
 The training contenders are the jitted step of their trainer, called the way the trainer's loop calls it, on the same
-rows, with AdamW and LoRA of rank 16 on all six module kinds. Ours keeps freed memory, as `gemma-tool-use train` does.
+rows, with AdamW and LoRA of rank 16 on all six module kinds.
 """
 
 import argparse
@@ -28,7 +28,6 @@ from gemma_tool_use.data.packing import plan_batches
 from gemma_tool_use.data.pipeline import batches
 from gemma_tool_use.data.rows import STEP_ARRAYS, BatchShape, row_sizes
 from gemma_tool_use.formats.encode import Encoded
-from gemma_tool_use.heap import keep_freed_memory
 from gemma_tool_use.models.load import load_base
 from gemma_tool_use.models.resolve import resolve
 from gemma_tool_use.training.checkpoints import Checkpoints
@@ -62,7 +61,6 @@ def read_rows(folder: Path) -> list[Encoded]:
 
 def ours(dtype: Any, folder: Path, options: dict[str, Any]) -> Step:
     """Packed rows, `ToolCallTrainer`, the base weights and the arithmetic in `dtype`."""
-    keep_freed_memory()
     rows, config = read_rows(folder), TrainConfig()
     shape = BatchShape(batch_size=options["our_rows"], length=options["our_length"], pad_id=0)
     stream = iter(batches(rows, plan_batches(row_sizes(rows), shape, epochs=100, seed=0)))

@@ -172,7 +172,8 @@ def rivals(arguments: argparse.Namespace, folder: Path) -> dict[str, Rival]:
 
 
 def _jax(folder: Path, contender: str) -> list[str]:
-    return [sys.executable, str(HERE / "throughput_jax.py"), contender, str(folder)]
+    script = "throughput_ours.py" if contender.startswith("ours") else "throughput_jax.py"
+    return [sys.executable, str(HERE / script), contender, str(folder)]
 
 
 def measure(other: str, rival: Rival, steps: int, folder: Path) -> dict[str, list[dict[str, Any]]]:
