@@ -1,4 +1,4 @@
-"""From items to answers: prompts by the dialect, each asked once, what is stored not asked again.
+"""From items to answers: each prompt asked once, what is stored not asked again.
 
     answers = answer_items(suite.items(), asker)       # one `Answer` an item, in their order
 
@@ -40,6 +40,9 @@ class Written(Protocol):
     def seconds(self) -> float | None: ...
 
 
+Prompt = Callable[[Item], Sequence[int]]
+"""The tokens of an item's prompt, `<bos>` included; raises `DataError` when it cannot be written."""
+
 Done = Callable[[int, Written], None]
 Generate = Callable[[Sequence[Sequence[int]], Collection[int], Done], None]
 
@@ -50,19 +53,22 @@ class Asker:
 
     Attributes:
       generate: the model; see the top of this module.
-      dialect: writes the prompts.
-      tokenizer: that of the model.
+      prompt: writes the prompts; `dialect_prompt` for conversations.
       identity: what else decides an answer: model, adapter, dialect, compute dtype, sampling; JSON values.
       store: where answers are kept.
       tell: called as `tell(finished, total)` once at the start and after each new answer.
     """
 
     generate: Generate
-    dialect: Dialect
-    tokenizer: Tokenizer
+    prompt: Prompt
     identity: Mapping[str, Any]
     store: AnswerStore
     tell: Callable[[int, int], None] = lambda finished, total: None
+
+
+def dialect_prompt(dialect: Dialect, tokenizer: Tokenizer) -> Prompt:
+    """The prompts of conversations."""
+    return lambda item: encode(dialect.prompt(item.conversation), tokenizer).tokens.tolist()
 
 
 def answer_items(items: Sequence[Item], asker: Asker) -> list[Answer]:
@@ -70,7 +76,7 @@ def answer_items(items: Sequence[Item], asker: Asker) -> list[Answer]:
 
     An item whose prompt cannot be written (half of a surrogate pair, nesting too deep) has an answer with an error.
     """
-    prompts: dict[str, list[int]] = {}
+    prompts: dict[str, Sequence[int]] = {}
     keys: list[str | DataError] = [_key(item, asker, prompts) for item in items]
     numbers = {key: number for number, key in enumerate(prompts)}
     asked = list(prompts)
@@ -100,9 +106,9 @@ def answer_items(items: Sequence[Item], asker: Asker) -> list[Answer]:
     return [_answer(item, key, asker.store, failed) for item, key in zip(items, keys, strict=True)]
 
 
-def _key(item: Item, asker: Asker, prompts: dict[str, list[int]]) -> str | DataError:
+def _key(item: Item, asker: Asker, prompts: dict[str, Sequence[int]]) -> str | DataError:
     try:
-        tokens = encode(asker.dialect.prompt(item.conversation), asker.tokenizer).tokens.tolist()
+        tokens = asker.prompt(item)
     except DataError as error:
         return error
     key = answer_key(asker.identity, tokens)

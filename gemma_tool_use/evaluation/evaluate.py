@@ -26,7 +26,7 @@ from gemma_tool_use.commands import EXIT_BLOCKED, EXIT_OK, run
 from gemma_tool_use.errors import ConfigError
 from gemma_tool_use.evaluation.aggregate import Measure
 from gemma_tool_use.evaluation.answer_store import AnswerStore
-from gemma_tool_use.evaluation.answering import Asker
+from gemma_tool_use.evaluation.answering import Asker, dialect_prompt
 from gemma_tool_use.evaluation.bfcl.suite import BfclSuite
 from gemma_tool_use.evaluation.evaluate_config import SYNTHETIC, EvaluateConfig, slug
 from gemma_tool_use.evaluation.evaluated import Finished, evaluate_in
@@ -206,17 +206,11 @@ def _evaluate(
     with Progress(label) as progress:
 
         def asker(store: AnswerStore) -> Asker:
-            return Asker(
-                generate=writer,
-                dialect=dialect,
-                tokenizer=tokenizer,
-                identity=identity,
-                store=store,
-                tell=progress.tell,
-            )
+            prompt = dialect_prompt(dialect, tokenizer)
+            return Asker(generate=writer, prompt=prompt, identity=identity, store=store, tell=progress.tell)
 
         path = folder.expanduser() / EVALUATIONS / label
-        return evaluate_in(path, suites, provenance, asker, measures_of=measures_of)
+        return evaluate_in(path, suites, provenance, asker, parse=dialect.parse, measures_of=measures_of)
 
 
 def _arguments_valid(schema: dict[str, Any], arguments: dict[str, Any]) -> bool | None:

@@ -1,6 +1,6 @@
 """One model asked all questions of its suites, and what is left on disk.
 
-    finished = evaluate_in(run / "evaluation" / "adapter", suites, provenance, lambda store: Asker(..., store=store))
+    finished = evaluate_in(run / "evaluation" / "adapter", suites, provenance, asker, parse=dialect.parse)
     finished.scores["suites"]["bfcl"]["total"]["strict"]["value"]      # 0.47
 
     evaluation/adapter/provenance.json     what was asked whom and how; an evaluation is continued only when it is equal
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gemma_tool_use.conversation import Reply
 from gemma_tool_use.errors import ConfigError, FileError
 from gemma_tool_use.evaluation.aggregate import Measure, aggregate, scores_to_dict, write_scores
 from gemma_tool_use.evaluation.answer_store import AnswerStore
@@ -52,6 +53,7 @@ def evaluate_in(
     provenance: Mapping[str, Any],
     asker: Callable[[AnswerStore], Asker],
     *,
+    parse: Callable[[str], Reply],
     measures_of: MeasuresOf = lambda suite, results: {},
 ) -> Finished:
     """Asks, judges and writes; goes on where an earlier start of the same evaluation was stopped.
@@ -62,6 +64,7 @@ def evaluate_in(
       provenance: JSON values that decide the result: model, adapter, dialect, sampling, versions. The hashes of the
         questions are added.
       asker: makes the one that is asked.
+      parse: reads an answer (`Dialect.parse`).
       measures_of: further numbers of a suite.
 
     Raises:
@@ -71,10 +74,8 @@ def evaluate_in(
     whole = {**provenance, "items": {suite.name: items_sha256(suite.items()) for suite in suites}}
     claim(path, whole)
     with AnswerStore(path / ANSWERS) as store:
-        asked = asker(store)
         items = [(suite, item) for suite in suites for item in suite.items()]
-        answers = answer_items([item for _, item in items], asked)
-    parse = asked.dialect.parse
+        answers = answer_items([item for _, item in items], asker(store))
     results = [judged(suite, item, answer, parse) for (suite, item), answer in zip(items, answers, strict=True)]
     write_results(path / RESULTS, results)
     by_suite = {suite.name: [result for result in results if result.item.suite == suite.name] for suite in suites}

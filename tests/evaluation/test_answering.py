@@ -7,7 +7,7 @@ from tiny_tokenizer import tiny_tokenizer
 
 from gemma_tool_use.conversation import Conversation, Message
 from gemma_tool_use.evaluation.answer_store import AnswerStore
-from gemma_tool_use.evaluation.answering import Asker, answer_items
+from gemma_tool_use.evaluation.answering import Asker, answer_items, dialect_prompt
 from gemma_tool_use.evaluation.records import Item
 from gemma_tool_use.formats.dialects import get_dialect
 
@@ -53,8 +53,7 @@ def ask(path, model, items=ITEMS, **more):
     with AnswerStore(path) as store:
         asker = Asker(
             generate=model,
-            dialect=get_dialect("gemma_json"),
-            tokenizer=tiny_tokenizer(),
+            prompt=dialect_prompt(get_dialect("gemma_json"), tiny_tokenizer()),
             identity=more.pop("identity", {"model": "m"}),
             store=store,
             **more,
