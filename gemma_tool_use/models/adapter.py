@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -169,6 +170,23 @@ def merge_adapter(params: Mapping[str, np.ndarray], folder: Path | str) -> dict[
         base = merged[key]
         merged[key] = (np.asarray(base, np.float32) + np.float32(spec.alpha / spec.rank) * delta).astype(base.dtype)
     return merged
+
+
+def fold_lora(model: Any) -> None:
+    """Adds the LoRA of a model to its weights, which are not packed, in place; the LoRA parameters stay beside them.
+
+    Raises:
+      CheckpointError: a module has no merge formula.
+    """
+    for path, module in list(nnx.iter_modules(model)):
+        names = [name for name, value in vars(module).items() if isinstance(value, nnx.LoRAParam)]
+        if not names:
+            continue
+        name, formula = _merge_formula(".".join(map(str, path)))
+        a, b = (getattr(module, f"{name}_lora_{part}")[...] for part in "ab")
+        weight = getattr(module, name)
+        delta = jnp.einsum(formula, a, b, preferred_element_type=jnp.float32) * model.lora_scale
+        weight.set_value((weight[...] + delta).astype(weight[...].dtype))
 
 
 def _merge_formula(module: str) -> tuple[str, str]:

@@ -1,56 +1,113 @@
-"""The forward pass of generation: a few new tokens of each row, keys and values of the earlier ones in a cache.
+"""The forward pass of generation: the keys and values of earlier tokens lie in a cache, a ring of slots for each layer.
 
-    cache = empty_cache(model, rows=2, slots=64)
-    hidden, cache = cached_states(model, tokens, positions, cache, at=0, first=first)
+    cache = empty_cache(model, rows=8, length=512)
+    cache = prefill(model, packed, cache, places)                # prompts, packed like rows of training
+    hidden, cache = decode(model, tokens, positions, cache)      # [8, width]: one more token of every row
 
-Every row writes the same slots at a time, so prompts of a batch end in the same slot; `first` says where each begins.
+The token at position p of a row lies in slot `p % slots`. A local layer has no more slots than its window, so a new
+token takes the place of the one that has just left the window; a global layer has one for every position. Rows are
+independent: each is at its own position.
 """
 
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
 from gemma_tool_use.models.attention import masked_attention
-from gemma_tool_use.models.decoder import run_layers
+from gemma_tool_use.models.decoder import packed_attention, run_layers
 from gemma_tool_use.models.spec import ModelSpec
 
-Cache = dict[str, list[jax.Array]]
+Cache: TypeAlias = dict[str, list[jax.Array]]
 """`k` and `v`: an array [rows, slots, key/value heads, head size] for each layer."""
 
 
-def empty_cache(model: Any, *, rows: int, slots: int) -> Cache:
-    """A cache in the dtype of the model's embedding."""
+class Packed(NamedTuple):
+    """Prompts in rows of one length: `tokens`, `positions` and `segment_ids`, int32 [rows, length], as in training."""
+
+    tokens: jax.Array
+    positions: jax.Array
+    segment_ids: jax.Array
+
+
+class Places(NamedTuple):
+    """Where the prompts of a `Packed` stand and where they go, int32 [prompts] each.
+
+    Attributes:
+      starts: index of the prompt's first token among all tokens of the packed rows.
+      lengths: its tokens; 0 is allowed.
+      rows: its row of the cache; one that the cache does not have for an entry that is not used.
+    """
+
+    starts: jax.Array
+    lengths: jax.Array
+    rows: jax.Array
+
+
+def empty_cache(model: Any, *, rows: int, length: int) -> Cache:
+    """A cache for rows of up to `length` tokens, in the dtype of the model's embedding."""
     spec: ModelSpec = model.spec
-    shape, dtype = (rows, slots, spec.num_kv_heads, spec.head_dim), model.embedder.input_embedding.get_value().dtype
-    return {name: [jnp.zeros(shape, dtype) for _ in range(spec.num_layers)] for name in ("k", "v")}
+    dtype = model.embedder.input_embedding.get_value().dtype
+
+    def layer(index: int) -> jax.Array:
+        slots = length if spec.sliding_window is None or not spec.is_local(index) else min(length, spec.sliding_window)
+        return jnp.zeros((rows, slots, spec.num_kv_heads, spec.head_dim), dtype)
+
+    return {name: [layer(index) for index in range(spec.num_layers)] for name in ("k", "v")}
 
 
-def cached_states(
-    model: Any, tokens: jax.Array, positions: jax.Array, cache: Cache, *, at: jax.Array | int, first: jax.Array
-) -> tuple[jax.Array, Cache]:
-    """Final hidden states [rows, new, width] of tokens that go to the slots `at`, `at + 1`, ..., and the new cache.
+def prefill(model: Any, packed: Packed, cache: Cache, places: Places) -> Cache:
+    """The cache with the keys and values of prompts; whatever else their rows held is forgotten.
 
     Args:
       model: a Tunix module with its `spec`, with or without LoRA.
-      tokens: int32 [rows, new].
-      positions: int32 [rows, new].
+      packed: the prompts. No logits come out, so all but the last token of each: that one is decoded.
       cache: of `empty_cache`, or of the call before.
-      at: slot of the first new token, in every row.
-      first: int32 [rows], slot of each row's first real token; earlier slots are not attended to.
+      places: which prompt goes to which row.
     """
-    spec: ModelSpec = model.spec
-    slots = jnp.arange(cache["k"][0].shape[1])
-    distance = (at + jnp.arange(tokens.shape[1]))[:, None] - slots
-    visible = (distance >= 0) & (slots >= first[:, None, None])
     updated: Cache = {"k": [], "v": []}
 
     def attend(layer: int, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
         for name, new in (("k", k), ("v", v)):
-            old = cache[name][layer]
-            updated[name].append(jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), at, axis=1))
-        window = spec.sliding_window if spec.is_local(layer) else None
-        mask = visible if window is None else visible & (distance < window)
-        return masked_attention(q, updated["k"][layer], updated["v"][layer], mask, softcap=spec.attention_softcap)
+            updated[name].append(_fill(cache[name][layer], new, places))
+        return packed_attention(model.spec, layer, q, k, v, packed.segment_ids)
 
-    return run_layers(model, tokens, positions, attend), updated
+    run_layers(model, packed.tokens, packed.positions, attend)
+    return updated
+
+
+def _fill(cache: jax.Array, new: jax.Array, places: Places) -> jax.Array:
+    """`cache` [rows, slots, ...] with the prompts' parts of `new` [packed rows, length, ...]."""
+    held = _held(places.lengths - 1, cache.shape[1])
+    index = places.starts[:, None] + jnp.maximum(held, 0)  # a slot that nothing has reached yet gets any finite value
+    flat = new.reshape(-1, *new.shape[2:]).astype(cache.dtype)
+    return cache.at[places.rows].set(jnp.take(flat, index, axis=0, mode="clip"), mode="drop")
+
+
+def _held(last: jax.Array, slots: int) -> jax.Array:
+    """int32 [rows, slots]: the position that each slot holds once `last` [rows] is written; negative: none yet."""
+    return last[:, None] - (last[:, None] - jnp.arange(slots)) % slots
+
+
+def decode(model: Any, tokens: jax.Array, positions: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
+    """Final hidden states [rows, width] of the next token of every row, and the cache with it.
+
+    Args:
+      model: a Tunix module with its `spec`, with or without LoRA.
+      tokens: int32 [rows].
+      positions: int32 [rows], of these tokens; all earlier ones of the row are in the cache.
+      cache: of `prefill`, or of the call before.
+    """
+    rows = jnp.arange(tokens.shape[0])
+    updated: Cache = {"k": [], "v": []}
+
+    def attend(layer: int, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        slots = cache["k"][layer].shape[1]
+        for name, new in (("k", k), ("v", v)):
+            old = cache[name][layer]
+            updated[name].append(old.at[rows, positions % slots].set(new[:, 0].astype(old.dtype)))
+        visible = _held(positions, slots) >= 0
+        cap = model.spec.attention_softcap
+        return masked_attention(q, updated["k"][layer], updated["v"][layer], visible[:, None], softcap=cap)
+
+    return run_layers(model, tokens[:, None], positions[:, None], attend)[:, 0], updated

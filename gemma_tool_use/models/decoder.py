@@ -43,15 +43,21 @@ def hidden_states(model: Any, tokens: jax.Array, positions: jax.Array, segment_i
       positions: int32 [rows, length], restarting at 0 with each segment.
       segment_ids: int32 [rows, length]; 0 is padding.
     """
-    spec: ModelSpec = model.spec
 
     def attend(layer: int, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-        window = spec.sliding_window if spec.is_local(layer) else None
-        options: dict[str, Any] = {"window": window, "softcap": spec.attention_softcap}
-        out = kernels.attention(q, k, v, segment_ids, **options)
-        return kept(attention(q, k, v, segment_ids, **options), ATTENTION) if out is None else out
+        return packed_attention(model.spec, layer, q, k, v, segment_ids)
 
     return run_layers(model, tokens, positions, attend)
+
+
+def packed_attention(
+    spec: ModelSpec, layer: int, q: jax.Array, k: jax.Array, v: jax.Array, segment_ids: jax.Array
+) -> jax.Array:
+    """The attention of one layer over packed rows, by the kernel of the platform where there is one."""
+    window = spec.sliding_window if spec.is_local(layer) else None
+    options: dict[str, Any] = {"window": window, "softcap": spec.attention_softcap}
+    out = kernels.attention(q, k, v, segment_ids, **options)
+    return kept(attention(q, k, v, segment_ids, **options), ATTENTION) if out is None else out
 
 
 def run_layers(model: Any, tokens: jax.Array, positions: jax.Array, attend: Attend) -> jax.Array:

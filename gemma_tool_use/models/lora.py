@@ -72,6 +72,13 @@ def cast_lora(lora: nnx.State, dtype: Any) -> nnx.State:
     return jax.tree.map(lambda x: x.astype(dtype), lora)
 
 
+def without_lora(model: Any) -> None:
+    """Removes the LoRA parameters of a model, in place: its projections are those of the base weights."""
+    for _, module in list(nnx.iter_modules(model)):
+        for name in [name for name, value in vars(module).items() if isinstance(value, nnx.LoRAParam)]:
+            delattr(module, name)
+
+
 def _initialise(abstract_lora: nnx.State, seed: int) -> nnx.State:
     """Float32 arrays for the shapes Qwix found: `a` from Qwix's default initialiser, `b` from its own (zeros)."""
     initialisers = {

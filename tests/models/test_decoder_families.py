@@ -13,7 +13,7 @@ from flax import nnx
 from tiny_families import tiny_family_base
 from tiny_model import random_lora
 
-from gemma_tool_use.models.cached import cached_states, empty_cache
+from gemma_tool_use.models.cached import Packed, Places, decode, empty_cache, prefill
 from gemma_tool_use.models.decoder import hidden_states, logits_of
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.lora_spec import LoraSpec
@@ -99,27 +99,27 @@ def test_a_packed_row_gives_each_segment_the_states_it_has_alone():
     np.testing.assert_allclose(together[:, 30:], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_cache_gives_left_padded_rows_the_states_they_have_at_once():
+def test_a_cache_gives_rows_the_states_they_have_at_once():
     model = adapted("mistral")
-    tokens, steps = random_tokens(2, LENGTH), 3
-    first = jnp.array([0, 7])  # the second row is 7 tokens shorter
-    prompt = LENGTH - steps
-    run = nnx.jit(lambda model, *args, **kwargs: cached_states(model, *args, **kwargs))
-    cache = empty_cache(model, rows=2, slots=LENGTH + 5)
-    positions = jnp.maximum(jnp.arange(LENGTH)[None] - first[:, None], 0)
-    hidden, cache = run(model, tokens[:, :prompt], positions[:, :prompt], cache, at=0, first=first)
-    found = [hidden[:, -1]]
-    for at in range(prompt, LENGTH):
-        hidden, cache = run(model, tokens[:, at : at + 1], positions[:, at : at + 1], cache, at=at, first=first)
-        found.append(hidden[:, -1])
-    # The rows alone, moved to the left; what stands behind them is not seen.
-    alone = jnp.stack([jnp.roll(tokens[row], -start) for row, start in enumerate(first.tolist())])
-    positions = jnp.broadcast_to(jnp.arange(LENGTH), alone.shape)
-    expected = nnx.jit(hidden_states)(model, alone, positions, jnp.ones_like(alone))
-    for row, start in enumerate(first.tolist()):
+    lengths, steps = [LENGTH - 3, LENGTH - 10], 3
+    tokens = random_tokens(2, LENGTH)
+    prompts = [tokens[row, :length] for row, length in enumerate(lengths)]
+    packed = Packed(
+        jnp.concatenate(prompts)[None],
+        jnp.concatenate([jnp.arange(length) for length in lengths])[None],
+        jnp.repeat(jnp.array([1, 2]), jnp.array(lengths))[None],
+    )
+    # The second row of the cache takes the first prompt, the third the other; the last place is not used.
+    places = Places(jnp.array([0, lengths[0], 0]), jnp.array([*lengths, 0]), jnp.array([1, 2, 3]))
+    cache = nnx.jit(prefill)(model, packed, empty_cache(model, rows=3, length=LENGTH + 5), places)
+    found, positions = [], jnp.array([0, *lengths])
+    for step in range(steps):
+        new = jnp.array([0, *(tokens[row, length + step] for row, length in enumerate(lengths))])
+        hidden, cache = nnx.jit(decode)(model, new, positions + step, cache)
+        found.append(hidden[1:])
+    positions = jnp.broadcast_to(jnp.arange(LENGTH), tokens.shape)
+    expected = nnx.jit(hidden_states)(model, tokens, positions, jnp.ones_like(tokens))
+    for row, length in enumerate(lengths):
         np.testing.assert_allclose(
-            jnp.stack([states[row] for states in found]),
-            expected[row, prompt - 1 - start : LENGTH - start],
-            rtol=1e-4,
-            atol=2e-5,
+            jnp.stack(found)[:, row], expected[row, length : length + steps], rtol=1e-4, atol=2e-5
         )
