@@ -107,7 +107,7 @@ def all_cases(data: Path, mutations: int, seed: int) -> Iterator[Case]:
                     "kind": "Prompt",
                     "functions": row["function"],
                     "answers": truth,
-                    "calls": json.loads(json.dumps(calls)),
+                    "calls": calls,
                 }
 
 

@@ -10,6 +10,7 @@ A change is one of KINDS, at a random place; now and then there are two.
 
 import copy
 import itertools
+import json
 import random
 import string
 from collections.abc import Sequence
@@ -154,15 +155,15 @@ def right_answers(expected: Sequence[ExpectedCall], language: str) -> list[Calls
 
 
 def mutate(calls: Calls, functions: Sequence[dict[str, Any]], language: str, rng: random.Random) -> tuple[str, Calls]:
-    """The kind of the change (of the last one) and the changed calls."""
-    calls = copy.deepcopy(calls)
+    """The kind of the change (of the last one) and the changed calls, as JSON has them."""
     kind = "values"
     for _ in range(1 if rng.random() < 0.85 else 2):
+        # Through JSON, so that no value is part of another, and none of the odd ones is changed.
+        calls = [(name, arguments) for name, arguments in json.loads(json.dumps(calls))]
         kind = rng.choice(KINDS if language == "python" else (*KINDS, "source", "source", "source"))
-        {"order": _order, "missing": _missing, "extra": _extra, "names": _names}.get(
-            kind, _value_change(kind, language)
-        )(calls, functions, rng)
-    return kind, calls
+        special = {"order": _order, "missing": _missing, "extra": _extra, "names": _names}
+        special.get(kind, _value_change(kind, language))(calls, functions, rng)
+    return kind, [(name, arguments) for name, arguments in json.loads(json.dumps(calls))]
 
 
 def _order(calls: Calls, _functions: Any, rng: random.Random) -> None:

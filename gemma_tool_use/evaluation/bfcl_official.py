@@ -11,18 +11,20 @@ own that uv makes (376 MB the first time), or in the one of `--official-python`.
 has the same verdict as here, and 1 otherwise. Answers that are generation errors are refused.
 """
 
+import contextlib
 import dataclasses
 import json
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gemma_tool_use.bfcl_files import VERSION, data_folder
+from gemma_tool_use.bfcl_files import VERSION
 from gemma_tool_use.commands import EXIT_BLOCKED, EXIT_OK, run
 from gemma_tool_use.errors import ConfigError, DataError, FileError
 from gemma_tool_use.evaluation.bfcl.official import CategoryScore, kind_of, score, write_result_files
-from gemma_tool_use.evaluation.bfcl.suite import NAME, question_counts
+from gemma_tool_use.evaluation.bfcl.suite import NAME
 from gemma_tool_use.evaluation.records import Result, read_results
 from gemma_tool_use.flags import parse
 from gemma_tool_use.settings import environment_without_secrets
@@ -42,8 +44,6 @@ class BfclOfficialConfig:
     """Have bfcl-eval score the result files; --no-score only writes them."""
     official_python: Path | None = None
     """A Python in whose environment bfcl-eval is installed; default: uv makes an environment."""
-    bfcl: Path | None = None
-    """Folder of the package bfcl-eval, to say how many questions a category has; default: the installed one."""
     json: bool = False
     """Print one JSON object instead of a table."""
 
@@ -62,25 +62,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = config.results / _RESULTS if config.results.is_dir() else config.results
     root = config.output_dir or path.parent / "bfcl_official"
     results = [result for result in read_results(path) if result.item.suite == NAME]
-    known = question_counts(data_folder(config.bfcl))
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ConfigError(f"{root} exists already; remove it, or name a new folder with --output-dir")
-    counts = write_result_files(results, root)
-    if not config.score:
+    with _new_folder(root) as folder:
+        counts = write_result_files(results, folder)
+        report = None
+        if config.score:
+            environment = environment_without_secrets()
+            scores = score(folder, kind_of(results), counts, python=config.official_python, environment=environment)
+            report = compare(results, scores)
+            (folder / "official_scores.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if report is None:
         print(f"{len(results):,} answers of {len(counts)} categories written below {root / 'result'}")
         return EXIT_OK
-    environment = environment_without_secrets()
-    scores = score(root, kind_of(results), counts, python=config.official_python, environment=environment)
-    report = compare(results, scores, known)
-    try:
-        (root / "official_scores.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"cannot write {root}: {error.strerror or error}") from None
     print(json.dumps(report, indent=2) if config.json else table(report, root))
     return EXIT_BLOCKED if report["different"] else EXIT_OK
 
 
-def compare(results: Sequence[Result], scores: Mapping[str, CategoryScore], known: Mapping[str, int]) -> dict[str, Any]:
+@contextlib.contextmanager
+def _new_folder(root: Path) -> Iterator[Path]:
+    """A folder to write to that becomes `root` when all went well, and is gone otherwise."""
+    temporary = root.with_name(f".tmp-{root.name}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.replace(root)
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"cannot write {root}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def compare(results: Sequence[Result], scores: Mapping[str, CategoryScore]) -> dict[str, Any]:
     """Both scores of each category, and the ids of the questions with another verdict.
 
     Raises:
@@ -98,7 +114,7 @@ def compare(results: Sequence[Result], scores: Mapping[str, CategoryScore], know
         ]
         categories[category] = {
             "answered": len(here),
-            "questions": known[category],
+            "questions": official.questions,
             "ours": len(right) / len(here),
             "bfcl_eval": official.correct / official.total,
         }

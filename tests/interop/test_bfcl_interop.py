@@ -37,7 +37,6 @@ def reply(item: Item, rng: random.Random) -> Reply:
         calls = [("f", {"a": [1]})] if choice < 4 else []
     elif choice in (2, 3, 4, 5):
         calls = mutate(rng.choice(right), offered, item.language, rng)[1]
-    calls = json.loads(json.dumps(calls))
     made = tuple(ToolCall(name=name or "x", arguments=arguments) for name, arguments in calls)
     errors = ("a call is not closed",) if choice in (3, 7) else ()
     return Reply(raw="[] said", text="said", calls=made, errors=errors)

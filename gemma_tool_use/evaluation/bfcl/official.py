@@ -2,7 +2,7 @@
 
     write_result_files(results, root)              # root/result/gemma-tool-use-FC/non_live/BFCL_v4_multiple_result.json
     scores = score(root, kind_of(results), ["multiple"], environment=environment)
-    scores["multiple"]                             # CategoryScore(total=200, correct=97, failed=("multiple_3", ...))
+    scores["multiple"]                             # CategoryScore(questions=200, total=200, correct=97, failed=(...))
 
 A line of a result file:
 
@@ -38,8 +38,16 @@ _SHOWN_LINES = 8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CategoryScore:
-    """What bfcl-eval made of one category. `failed` are the ids of the questions answered wrongly."""
+    """What bfcl-eval made of one category.
 
+    Attributes:
+      questions: how many the category has.
+      total: answers scored.
+      correct: those that are right.
+      failed: ids of the questions whose answers are wrong.
+    """
+
+    questions: int
     total: int
     correct: int
     failed: tuple[str, ...]
@@ -130,7 +138,7 @@ def score(
     """
     asked = list(categories)
     _run(["score", kind, *asked], root, python, environment)
-    return {category: _read_score(_file(root, "score", kind, category)) for category in asked}
+    return {category: _read_score(root, kind, category) for category in asked}
 
 
 def ask(
@@ -190,10 +198,15 @@ def _file(root: Path, what: Literal["result", "score"], kind: Kind, category: st
     return root / what / MODELS[kind] / group / f"{PREFIX}{category}_{what}.json"
 
 
-def _read_score(path: Path) -> CategoryScore:
+def _read_score(root: Path, kind: Kind, category: str) -> CategoryScore:
+    path = _file(root, "score", kind, category)
     try:
         head, *failures = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        failed = tuple(str(failure["id"]) for failure in failures)
-        return CategoryScore(total=int(head["total_count"]), correct=int(head["correct_count"]), failed=failed)
+        return CategoryScore(
+            questions=int(json.loads((root / "questions.json").read_text(encoding="ascii"))[category]),
+            total=int(head["total_count"]),
+            correct=int(head["correct_count"]),
+            failed=tuple(str(failure["id"]) for failure in failures),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"bfcl-eval wrote no score to {path} ({error!r:.200})") from None

@@ -68,11 +68,18 @@ def _integer(text: str) -> int | str:
 
 
 def score(kind: str, *categories: str) -> None:
-    """Scores the result files below `result` into `score`; they may hold a part of the questions."""
+    """Scores the result files below `result` into `score`; they may hold a part of the questions.
+
+    `questions.json` tells how many questions each category has.
+    """
+    from bfcl_eval.constants.eval_config import PROJECT_ROOT  # pyright: ignore[reportMissingImports]
     from bfcl_eval.eval_checker import eval_runner  # pyright: ignore[reportMissingImports]
+    from bfcl_eval.utils import load_dataset_entry  # pyright: ignore[reportMissingImports]
 
     register()
     eval_runner.main([MODELS[kind]], list(categories), None, None, partial_eval=True)
+    counts = {category: len(load_dataset_entry(category)) for category in categories}
+    (PROJECT_ROOT / "questions.json").write_text(json.dumps(counts), encoding="ascii")
 
 
 def check(cases: str, verdicts: str) -> None:

@@ -86,7 +86,6 @@ def _call(call: ToolCall, expected: ExpectedCall, language: Language) -> Mismatc
 def _argument(value: Any, argument: ExpectedArgument, language: Language) -> tuple[Failure, str] | None:
     """The failure and what was expected instead; None where the value is right."""
     kind = argument.type or ""
-    a_type: tuple[Failure, str] = ("wrong_type", f"a value of type {kind}")
     one_of: tuple[Failure, str] = ("wrong_value", f"one of {_short(argument.values)}")
     if language.read is not None:
         if type(value) is not str:
@@ -96,17 +95,17 @@ def _argument(value: Any, argument: ExpectedArgument, language: Language) -> tup
         value = language.read(value, kind, argument.items)
     elif kind == "float" and type(value) is int:
         value = _as_float(value)
-    wanted = language.types[kind]
+    wanted, items = language.types[kind], None if argument.items is None else language.types[argument.items]
     first = next((type(right) for right in argument.values if right != LEFT_OUT), None)
-    if type(value) is not wanted:
-        if type(value) is not first:
-            return a_type
-    elif argument.items is not None and not _items_fit(value, argument.values, language.types[argument.items]):
+    if type(value) not in (wanted, first):
+        return "wrong_type", f"a value of type {kind}"
+    if type(value) is wanted and items is not None and not _items_fit(value, argument.values, items):
         return "wrong_type", f"{kind} of {argument.items}"
-    if type(value) is not wanted or first not in (None, wanted):
-        return None if value in argument.values else one_of
-    items = None if argument.items is None else language.types[argument.items]
-    return None if any(_equal(value, right, items) for right in argument.values) else one_of
+    if type(value) is wanted and first in (None, wanted):
+        right = any(_equal(value, each, items) for each in argument.values)
+    else:  # a variable, whose name is compared as it is
+        right = value in argument.values
+    return None if right else one_of
 
 
 def _items_fit(values: list[Any], rights: list[Any], wanted: type) -> bool:

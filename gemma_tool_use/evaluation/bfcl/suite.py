@@ -96,17 +96,6 @@ def checked_categories(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in CATEGORIES if name in asked)
 
 
-def question_counts(data: Path) -> dict[str, int]:
-    """How many questions each category has, of those whose file is there.
-
-    Raises:
-      DataError: a line that is no question.
-      FileError: a file cannot be read.
-    """
-    files = {category: data / f"{PREFIX}{category}.json" for category in CATEGORIES}
-    return {category: sum(1 for _ in _rows(path)) for category, path in files.items() if path.exists()}
-
-
 @final
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BfclSuite:
@@ -117,7 +106,7 @@ class BfclSuite:
       categories: as `checked_categories` takes them.
       limit: most questions of each category, evenly spread over it; None for all.
       official_prompt: the functions stand in BFCL's own system text, and no tools are given; answers are to be read by
-        the dialect `python_calls`.
+        the dialect `python_calls`, also those of Java and JavaScript, whose source code must then stand in strings.
     """
 
     folder: Path | None = None

@@ -26,6 +26,7 @@ assert script.endswith("official_process.py") and command == "score" and "HF_TOK
 if categories == ["live_relevance"]:
     sys.exit("no module named bfcl_eval")
 root = pathlib.Path(os.environ["BFCL_PROJECT_ROOT"])
+(root / "questions.json").write_text(json.dumps(dict.fromkeys(categories, 7)))
 for path in sorted((root / "result").rglob("*_result.json")):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     failed = [dict(id=row["id"]) for row in rows if isinstance(row["result"], str) != ("irrelevance" in path.name)]
@@ -107,24 +108,24 @@ def test_the_command_sets_both_scores_side_by_side(package, fake, tmp_path, caps
     monkeypatch.setenv("HF_TOKEN", "planted")
     write_results(tmp_path / "results.jsonl", results(package, CALL, "simple_python", "irrelevance"))
     # The script takes all of simple_python for right; by the rule only the area of 0 is.
-    code = bfcl_official.main([str(tmp_path), "--official-python", str(fake), "--bfcl", str(package)])
+    code = bfcl_official.main([str(tmp_path), "--official-python", str(fake)])
     said = capsys.readouterr().out
     assert code == 1
     assert said.splitlines()[:3] == [
         "category                   questions     ours  bfcl-eval",
-        "simple_python                    5/5    0.00%    100.00%",
-        "irrelevance                      1/1    0.00%      0.00%",
+        "simple_python                    5/7    0.00%    100.00%",
+        "irrelevance                      1/7    0.00%      0.00%",
     ]
     assert "another verdict on 5 of 6 questions: simple_python_0, simple_python_1" in said
     written = json.loads((tmp_path / "bfcl_official" / "official_scores.json").read_text())
-    assert written["categories"]["irrelevance"] == {"answered": 1, "questions": 1, "ours": 0.0, "bfcl_eval": 0.0}
+    assert written["categories"]["irrelevance"] == {"answered": 1, "questions": 7, "ours": 0.0, "bfcl_eval": 0.0}
     with pytest.raises(ConfigError, match=r"bfcl_official exists already.*--output-dir"):
-        bfcl_official.main([str(tmp_path), "--official-python", str(fake), "--bfcl", str(package)])
+        bfcl_official.main([str(tmp_path), "--official-python", str(fake)])
 
 
 def test_equal_verdicts_are_a_success(package, fake, tmp_path, capsys):
     write_results(tmp_path / "r.jsonl", results(package, "No.", "simple_python", "live_irrelevance"))
-    words = [str(tmp_path / "r.jsonl"), "--official-python", str(fake), "--bfcl", str(package), "--json"]
+    words = [str(tmp_path / "r.jsonl"), "--official-python", str(fake), "--json"]
     assert bfcl_official.main([*words, "--output-dir", str(tmp_path / "out")]) == 0
     assert json.loads(capsys.readouterr().out)["different"] == []
     assert bfcl_official.main([*words, "--output-dir", str(tmp_path / "files"), "--no-score"]) == 0
@@ -134,9 +135,10 @@ def test_equal_verdicts_are_a_success(package, fake, tmp_path, capsys):
 
 def test_what_goes_wrong_in_the_other_process_is_said(package, fake, tmp_path, monkeypatch):
     write_results(tmp_path / "r.jsonl", results(package, "No.", "live_relevance"))
-    words = [str(tmp_path / "r.jsonl"), "--bfcl", str(package), "--output-dir"]
+    words = [str(tmp_path / "r.jsonl"), "--output-dir"]
     with pytest.raises(DataError, match=r"ended with 1: .*\nno module named bfcl_eval"):
         bfcl_official.main([*words, str(tmp_path / "a"), "--official-python", str(fake)])
+    assert not (tmp_path / "a").exists()
     with pytest.raises(ConfigError, match=r"cannot run .*missing"):
         bfcl_official.main([*words, str(tmp_path / "b"), "--official-python", str(tmp_path / "missing")])
     with pytest.raises(DataError, match="wrote no score"):
