@@ -7,7 +7,7 @@
     gemma-3-270m
       bfcl/simple_python    100    1.0 % [0.2, 5.4]     1.0 % [0.2, 5.4]        0  97 no_call
     ...
-    what was asked, answered and judged: my_run/evaluation/my_run
+    what was asked, answered and judged: my_run/evaluation/my_run/report.html
 
 Of `--model`, `--adapter` and `--run` (also the first word) one is asked; an adapter and a run name their base weights
 and their dialect themselves. Killed and started again with the same flags, it goes on with the answers it has. The exit
@@ -34,6 +34,7 @@ from gemma_tool_use.evaluation.folder import EVALUATIONS
 from gemma_tool_use.evaluation.held_out import NAME as HELD_OUT
 from gemma_tool_use.evaluation.held_out import held_out_suite
 from gemma_tool_use.evaluation.held_out_measures import measures, text_measures
+from gemma_tool_use.evaluation.page.build import write_report
 from gemma_tool_use.evaluation.progress import Progress
 from gemma_tool_use.evaluation.records import Result, Suite
 from gemma_tool_use.evaluation.tables import print_scores
@@ -75,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     print_scores({label: one.scores for label, one in finished.items()}, console)
     for one in finished.values():
-        console.print(f"what was asked, answered and judged: {one.path}", soft_wrap=True, markup=False, highlight=False)
+        page = write_report(one.path)
+        console.print(f"what was asked, answered and judged: {page}", soft_wrap=True, markup=False, highlight=False)
     return _exit_code(finished)
 
 
@@ -181,18 +183,20 @@ def _evaluate(
     adapter: bool,
 ) -> Finished:
     from gemma_tool_use.inference.replies import stop_ids
-    from gemma_tool_use.inference.sampler import Sampler, SamplingConfig
+    from gemma_tool_use.inference.sampling import SamplingConfig
     from gemma_tool_use.inference.writing import Writer
 
     dialect, tokenizer = loaded.dialect, loaded.tokenizer
     sampling = SamplingConfig(
         max_new_tokens=config.max_new_tokens,
         temperature=config.temperature,
+        top_k=config.top_k,
+        top_p=config.top_p,
         seed=config.seed,
         batch_size=config.batch_size,
+        max_length=config.max_length,
     )
-    sampler = Sampler(loaded.adapted if adapter else loaded.base, compute_dtype=loaded.dtype)
-    writer = Writer(sampler, tokenizer, stop_ids(dialect, tokenizer), sampling)
+    writer = Writer(loaded.sampler, tokenizer, stop_ids(dialect, tokenizer), sampling, adapter)
     identity = loaded.describe(adapter=adapter) | {"sampling": dataclasses.asdict(sampling)}
     versions = {"gemma-tool-use": __version__, "jax": metadata.version("jax")}
     provenance = identity | {"suites": dict(about), "versions": versions}

@@ -35,23 +35,50 @@ class Evaluation:
         return self.path.name
 
 
+def find_evaluations(path: Path) -> list[Path]:
+    """The folders with results: `path` itself, or those below `path/evaluation` and `path`.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    path = path.expanduser()
+    if (path / RESULTS).is_file():
+        return [path]
+    if not path.is_dir():
+        raise ConfigError(f"{path} is no folder; give one that evaluate wrote, or a run folder that holds one")
+    found = sorted({file.parent for pattern in ("*", f"{EVALUATIONS}/*") for file in path.glob(f"{pattern}/{RESULTS}")})
+    if not found:
+        raise ConfigError(f"{path} holds no evaluation ({RESULTS}); run gemma-tool-use evaluate first")
+    return found
+
+
 def find_evaluation(path: Path) -> Path:
-    """The folder with the results: `path`, or the only one below `path/evaluation` or `path`.
+    """The only one of `find_evaluations(path)`.
 
     Raises:
       ConfigError: there is none or more than one; names them.
     """
-    path = path.expanduser()
-    if (path / RESULTS).is_file():
-        return path
-    if not path.is_dir():
-        raise ConfigError(f"{path} is no folder; give one that evaluate wrote, or a run folder that holds one")
-    found = sorted({file.parent for pattern in ("*", f"{EVALUATIONS}/*") for file in path.glob(f"{pattern}/{RESULTS}")})
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise ConfigError(f"{path} holds no evaluation ({RESULTS}); run gemma-tool-use evaluate first")
-    raise ConfigError(f"{path} holds {len(found)} evaluations; give one of them: {', '.join(map(str, found))}")
+    found = find_evaluations(path)
+    if len(found) > 1:
+        raise ConfigError(f"{path} holds {len(found)} evaluations; give one of them: {', '.join(map(str, found))}")
+    return found[0]
+
+
+def find_base(evaluation: Evaluation) -> Path | None:
+    """The evaluation beside this one of the same model without its adapter: same questions, same dialect.
+
+    Raises:
+      FileError, DataError: the scores.json of a folder beside it cannot be read.
+    """
+    asked = evaluation.scores["provenance"]
+    if not asked.get("adapter"):
+        return None
+    for folder in sorted(file.parent for file in evaluation.path.resolve().parent.glob(f"*/{SCORES}")):
+        other = read_scores(folder / SCORES)["provenance"]
+        same = all(other.get(key) == asked.get(key) for key in ("model", "dialect", "items"))
+        if same and "adapter" in other and not other["adapter"]:
+            return folder
+    return None
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -2,7 +2,6 @@
 
 import collections
 import csv
-import html.parser
 import json
 import random
 import subprocess
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from page_numbers import Numbers
 from tiny_tokenizer import write_tiny_tokenizer
 
 from gemma_tool_use import cli
@@ -95,37 +95,6 @@ def folder(tmp_path_factory):
 def flags(folder, output):
     words = ["--input", str(folder / "toucan"), "--output", str(folder / output), "--workers", "1"]
     return [*words, "--model", str(folder / "tokenizer"), "--dialects", *DIALECTS]
-
-
-class Numbers(html.parser.HTMLParser):
-    """`numbers["turns", "1", "rows"]` of a page; `texts` what stands in the cells."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.values, self.texts, self.tags, self.key = {}, {}, collections.Counter(), None
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
-        self.tags[tag] += 1
-        self.key = None
-        if "data-table" in given:
-            self.key = given["data-table"], given["data-row"], given["data-column"]
-        elif "data-tile" in given:
-            self.key = "tile", given["data-tile"], "value"
-        if self.key is not None:
-            assert self.key not in self.values, f"{self.key} twice"
-            self.values[self.key] = int(given["data-value"])
-
-    def handle_data(self, data):
-        if self.key is not None:
-            self.texts[self.key] = self.texts.get(self.key, "") + data
-
-    def handle_endtag(self, tag):
-        self.key = None
-
-    def table(self, name, column="rows"):
-        return {row: value for (table, row, of), value in self.values.items() if (table, of) == (name, column)}
 
 
 @pytest.fixture(scope="module")
@@ -393,9 +362,8 @@ def test_two_runs_and_any_number_of_processes_write_the_same_bytes(folder):
 def test_the_page_loads_nothing_and_runs_nothing(folder, page):
     text = (folder / "out" / "toucan_analysis.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in text
-    assert not page.tags.keys() & {"script", "link", "img", "iframe", "object", "embed", "form", "base"}
+    assert page.alone()
     assert page.tags["svg"] == 5
-    assert 'src="' not in text
     assert "url(http" not in text
     assert "<!DOCTYPE" not in text[20:]
 

@@ -1,0 +1,1 @@
+"""The page of one evaluation: what was trained, curves, scores with intervals, failures, answers to read."""
