@@ -27,7 +27,7 @@ QUESTIONS = 40
 """Of each category; all of the small ones."""
 
 
-def reply(item: Item, rng: random.Random) -> Reply:
+def reply(item: Item, rng: random.Random, raw: str) -> Reply:
     """A right answer, a changed one, words, or a broken call."""
     right = right_answers(from_json(item.expected), item.language)
     offered = [{"name": tool.name, "parameters": tool.parameters} for tool in item.conversation.tools]
@@ -39,22 +39,25 @@ def reply(item: Item, rng: random.Random) -> Reply:
         calls = mutate(rng.choice(right), offered, item.language, rng)[1]
     made = tuple(ToolCall(name=name or "x", arguments=arguments) for name, arguments in calls)
     errors = ("a call is not closed",) if choice in (3, 7) else ()
-    return Reply(raw="[] said", text="said", calls=made, errors=errors)
+    return Reply(raw=raw, text="said", calls=made, errors=errors)
 
 
 @pytest.mark.parametrize("prompt", [False, True])
 def test_bfcl_eval_has_the_same_verdict_on_every_question(tmp_path: Path, prompt: bool):
     suite = BfclSuite(categories=CATEGORIES, limit=QUESTIONS, official_prompt=prompt)
-    rng = random.Random(5)
+    rng, canary = random.Random(5), tmp_path / "canary"
+    # bfcl-eval's own decoder evaluates this while it looks for calls.
+    code = f"[f(x=open({str(canary)!r}, 'w').write('x') + 1)]"
     results = []
     for item in suite.items():
-        made = reply(item, rng)
+        made = reply(item, rng, code)
         answer = Answer(item_id=item.id, text=made.raw, prompt_tokens=1, new_tokens=1)
         results.append(Result(item=item, answer=answer, reply=made, verdict=suite.judge(item, made)))
     counts = official.write_result_files(results, tmp_path)
     scores = official.score(
         tmp_path, official.kind_of(results), counts, environment=environment_without_secrets(), python=None
     )
+    assert not canary.exists()
     for category in CATEGORIES:
         here = [result for result in results if result.item.category == category]
         wrong = {result.item.id for result in here if not result.verdict.official}
