@@ -31,14 +31,16 @@ RUN = {
 
 
 def answers(skill, seed, **more):
-    """Right with that chance, otherwise wrong for a random reason."""
+    """Right with that chance, otherwise wrong for a random reason; irrelevance mostly under the strict rule only."""
     rng = random.Random(seed)
     reasons = [name for name in FAILURES if name != "generation_error"]
-    return [
-        result(f"{category}_{i}", right=rng.random() < skill, failure=rng.choice(reasons), category=category, **more)
-        for category, count in CATEGORIES.items()
-        for i in range(count)
-    ]
+    rows = [(f"{category}_{i}", category) for category, count in CATEGORIES.items() for i in range(count)]
+    made = []
+    for id, category in rows:
+        right, failure = rng.random() < skill, rng.choice(reasons)
+        official = right or (category == "irrelevance" and failure != "over_call")
+        made.append(result(id, right=right, failure=failure, category=category, official=official, **more))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,10 @@ def run(tmp_path_factory):
     (adapter / "timing.json").write_text('{"answers": 93, "seconds": 75.0, "new_tokens_per_second": 33.4}')
     (folder / "run.json").write_text(json.dumps(RUN))
     lines = [{"step": n, "train/loss": 2 / n, "train/tokens_per_second": 100.0} for n in range(1, 40)]
-    lines += [{"step": 40, "eval/loss": 0.3, "eval/tool_call_accuracy": 0.5, "train/loss": "nan"}]
+    lines += [
+        {"step": 39, "eval/loss": float("nan")},
+        {"step": 40, "eval/loss": 0.3, "eval/tool_call_accuracy": 0.5, "train/loss": "nan"},
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 41, "tra')
     write_report(adapter)
     return folder
@@ -99,6 +104,8 @@ def test_every_score_of_the_page_is_that_of_scores_json(run, page):
         for rule in ("official", "strict"):
             assert page.values["tile", f"{name}-{rule}", "value"] == suite["total"][rule]["value"]
     assert checked == len(CATEGORIES) + 1 + 1 + 1
+    irrelevance = content["suites"]["bfcl"]["categories"]["irrelevance"]
+    assert irrelevance["official"]["right"] > irrelevance["strict"]["right"]  # so that none stands for the other
     assert page.values["held-out-measures", "argument values", "value"] == 0.75
     assert page.texts["held-out-measures", "common run", "value"] == "25.0 %"
 
@@ -112,6 +119,7 @@ def test_the_comparison_is_that_of_compare(run, page, path):
         assert page.values[(*row, "difference")] == score.difference
         assert (page.values[(*row, "fixed")], page.values[(*row, "broken")]) == (score.fixed, score.broken)
         assert page.values[(*row, "p")] == score.adjusted
+        assert page.texts[(*row, "this is")] == {"unclear": "not clear"}.get(score.judgement, score.judgement)
     assert page.values["tile", "bfcl-difference", "value"] == paired.total.difference > 0.2
     assert "90 of 93 questions were answered by both" in path.read_text()
 

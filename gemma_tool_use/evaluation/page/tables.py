@@ -16,7 +16,7 @@ from gemma_tool_use.pages.table_parts import Cell, Line, Table, Tile
 from gemma_tool_use.visible import one_line
 
 TOTAL = "all"
-_JUDGEMENTS = {"better": "better", "worse": "worse", "unclear": "not clear"}
+_JUDGEMENTS = {"better": (1, "better"), "worse": (-1, "worse"), "unclear": (0, "not clear")}
 Scores = Mapping[str, Any]
 """The part of scores.json that is about one suite."""
 
@@ -90,7 +90,7 @@ def against(suite: str, paired: PairedSuite, base: str) -> Table:
         "interval; p: McNemar's exact test, over the categories after Holm; not clear: p is 0.05 or more."
     )
     head = ("category", "items", "base", "this", "difference", "95 %", "fixed", "broken", "p", "this is")
-    return Table(f"{suite}-against", caption, head, [_paired_line(*row) for row in rows.items()], remark=True)
+    return Table(f"{suite}-against", caption, head, [_paired_line(*row) for row in rows.items()])
 
 
 def picture(suite: str, of: Scores, paired: PairedSuite | None) -> Plot:
@@ -132,8 +132,9 @@ def _paired_line(name: str, score: PairedScore) -> Line:
         Cell("fixed", score.fixed, f"{score.fixed:,}"),
         Cell("broken", score.broken, f"{score.broken:,}"),
         Cell("p", score.adjusted, f"{score.adjusted:.3f}" if score.adjusted >= 0.001 else "< 0.001"),
+        Cell("this is", *_JUDGEMENTS[score.judgement]),
     ]
-    return Line(name, cells, remark=_JUDGEMENTS[score.judgement])
+    return Line(name, cells)
 
 
 def _forest(ax: Axes, rows: list[tuple[str, Scores]], base: Mapping[str, PairedScore]) -> None:
