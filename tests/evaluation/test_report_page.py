@@ -14,6 +14,7 @@ from gemma_tool_use.evaluation.aggregate import Measure, aggregate, scores_to_di
 from gemma_tool_use.evaluation.folder import find_base, read_evaluation
 from gemma_tool_use.evaluation.page.answers import RIGHT, chosen
 from gemma_tool_use.evaluation.page.build import write_report
+from gemma_tool_use.evaluation.page.checkpoints import checkpoints
 from gemma_tool_use.evaluation.page.curves import curves, read_metrics, thin
 from gemma_tool_use.evaluation.page.run_facts import flat, trained_on
 from gemma_tool_use.evaluation.paired import compare, match
@@ -207,10 +208,28 @@ def test_curves_are_of_finite_numbers_of_whole_lines(run, tmp_path):
     assert series["eval/loss"] == [(40, 0.3)]
     assert len(series["train/loss"]) == 39
     assert [plot.title for plot in curves(series)] == ["Loss", "Accuracy"]
+    assert [plot.title for plot in curves({"eval/exact": [(1, 0.5)], "train/grad_norm": [(1, 2.0)]})] == ["Accuracy"]
     assert curves({}) == []
     (tmp_path / "metrics.jsonl").write_text("[1]\n")
     with pytest.raises(DataError, match="without a step"):
         read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_the_checkpoints_of_the_run_are_compared(tmp_path):
+    path = tmp_path / "checkpoints.json"
+    assert checkpoints(path) is None
+    exact = {"right": 3, "count": 4, "low": 0.3, "high": 0.95, "value": 0.75}
+    point = {"step": 1200, "exact": exact, "tool_call_accuracy": 1.0, "parameter_accuracy": 0.5, "eval_loss": None}
+    path.write_text(json.dumps({"best": {"step": 1200}, "checkpoints": [point | {"step": 0}, point]}))
+    table = checkpoints(path)
+    assert table is not None
+    assert [[line.label, *(cell.text for cell in line.cells)] for line in table.rows] == [
+        ["0", "75.0 %", "30.0 – 95.0", "4", "100.0 %", "50.0 %", "", ""],
+        ["1,200", "75.0 %", "30.0 – 95.0", "4", "100.0 %", "50.0 %", "", "best"],
+    ]
+    path.write_text('{"checkpoints": [{}]}')
+    with pytest.raises(DataError, match="run evaluate-checkpoints again"):
+        checkpoints(path)
 
 
 def test_many_points_are_drawn_as_means_of_neighbours():

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from gemma_tool_use.errors import DataError, FileError
-from gemma_tool_use.evaluation.folder import Evaluation, find_base, read_evaluation
+from gemma_tool_use.evaluation.folder import EVALUATIONS, Evaluation, find_base, read_evaluation
 from gemma_tool_use.evaluation.page import tables
 from gemma_tool_use.evaluation.page.answers import chosen
+from gemma_tool_use.evaluation.page.checkpoints import checkpoints
 from gemma_tool_use.evaluation.page.curves import curves, mean, read_metrics
 from gemma_tool_use.evaluation.page.run_facts import cost_of_answers, cost_of_training, flat, read_run, trained_on
 from gemma_tool_use.evaluation.paired import Pair, PairedSuite, compare, match
 from gemma_tool_use.pages.page import Section, render, write_page
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
-REPORT, TIMING = "report.html", "timing.json"
+REPORT, TIMING, CHECKPOINTS = "report.html", "timing.json", "checkpoints.json"
 
 
 def write_report(folder: Path, *, base: Path | None = None) -> Path:
@@ -109,6 +110,9 @@ def _of_run(evaluation: Evaluation, run: dict[str, Any] | None, folder: Path) ->
     if run is not None:
         found = [Section("training", "Trained on what", facts=trained_on(run), plots=curves(series))]
         cost = [*cost_of_training(run, mean(speed) if speed else None), *cost]
+    compared = checkpoints(folder / EVALUATIONS / CHECKPOINTS) if run is not None else None
+    if compared is not None:
+        found.append(Section("checkpoints", "Checkpoints", tables=[compared]))
     if cost:
         found.append(Section("cost", "Cost and speed", facts=cost))
     return [*found, Section("asked", "What was asked, how", facts=flat(evaluation.scores["provenance"]))]

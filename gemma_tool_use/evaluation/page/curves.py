@@ -17,6 +17,7 @@ from gemma_tool_use.visible import one_line
 
 MOST_POINTS = 400
 _LOSSES = {"train/loss": "train", "eval/loss": "held out"}
+_ACCURACIES = ("/exact", "accuracy")
 
 Series = Mapping[str, Sequence[tuple[int, float]]]
 """Metric name to its (step, value) pairs."""
@@ -50,7 +51,7 @@ def read_metrics(path: Path) -> dict[str, list[tuple[int, float]]]:
 def curves(series: Series) -> list[Plot]:
     """Losses and accuracies; a plot without points is left out."""
     losses = {label: series[name] for name, label in _LOSSES.items() if name in series}
-    accuracies = {name: points for name, points in series.items() if name.endswith("accuracy")}
+    accuracies = {name: points for name, points in series.items() if name.endswith(_ACCURACIES)}
     plots = []
     if losses:
         caption = f"Mean loss of a trained token at each step{_thinned(losses)}."
