@@ -10,6 +10,7 @@ Holm over all categories.
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -159,7 +160,9 @@ def _key(result: Result) -> tuple[str, str]:
 def _asked(result: Result) -> tuple[Any, ...]:
     item = result.item
     said = tuple(message for message in item.conversation.messages if message.role != "system")
-    return item.category, item.language, item.expected, said
+    # A function is shown as math.sqrt in BFCL's own prompt and as math_sqrt where names may hold no dot.
+    expected = json.dumps(item.expected).replace(".", "_")
+    return item.category, item.language, expected, said
 
 
 def _differ(keys: Sequence[tuple[str, str]], how: str) -> str:

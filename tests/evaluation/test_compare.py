@@ -69,10 +69,16 @@ def test_the_same_question_in_another_prompt_is_the_same_item():
     def prompted(one):
         said = (Message(role="system", content="Functions: ..."), *one.item.conversation.messages)
         conversation = dataclasses.replace(one.item.conversation, messages=said, tools=())
-        return dataclasses.replace(one, item=dataclasses.replace(one.item, conversation=conversation))
+        return named(dataclasses.replace(one, item=dataclasses.replace(one.item, conversation=conversation)), "a.roll")
 
-    (pair,) = match(answers("0"), [prompted(one) for one in answers("1")])
+    def named(one, name):
+        return dataclasses.replace(one, item=dataclasses.replace(one.item, expected=[{name: {"sides": [6]}}]))
+
+    (right,), (wrong,) = answers("1"), answers("0")
+    (pair,) = match([named(wrong, "a_roll")], [prompted(right)])
     assert not pair.shown_alike
+    with pytest.raises(DataError, match="another question or right answer"):
+        match([named(wrong, "b_roll"), *answers("1", start=1)], [prompted(right), *answers("1", start=1)])
 
 
 def test_the_sentence_says_who_is_better_by_how_much_and_how_sure():
