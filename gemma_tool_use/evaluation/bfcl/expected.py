@@ -86,7 +86,7 @@ def as_call(expected: ExpectedCall, language: str) -> ToolCall:
     arguments = {}
     for name, argument in expected.arguments.items():
         if argument.type is not None and (name in expected.required or LEFT_OUT not in argument.values):
-            # Required, yet to be left out: the empty value of its type is right.
+            # Required, yet to be left out: the empty value of its type comes nearest.
             empty = rules.types[argument.type]()
             value = next((_plain(value) for value in argument.values if value != LEFT_OUT), empty)
             arguments[name] = rules.write(value, argument.type, argument.items)

@@ -1,7 +1,7 @@
 """How a model is shown the functions of BFCL: as the leaderboard shows them, to the letter.
 
-    hinted(function, "java")           # says that it is Java, and each parameter is a string of source code
-    as_tool(hinted(function, "java"))  # ToolSpec: JSON Schema types, `math.gcd` shown as `math_gcd`
+    hinted(function, "java")                 # says that it is Java; each parameter is a string of source code
+    as_tools([hinted(function, "java")])[0]  # ToolSpec: JSON Schema types, `math.gcd` shown as `math_gcd`
 
 The leaderboard has two ways. Models that take tools are shown JSON Schema: its types `dict`, `float`, `tuple` and
 `any` become `object`, `number` (with a word in the description), `array` and `string`, and dots in names, which most
