@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gemma_tool_use.errors import DataError, FileError
+from gemma_tool_use.evaluation.evaluated import TIMING
 from gemma_tool_use.evaluation.folder import EVALUATIONS, Evaluation, find_base, read_evaluation
 from gemma_tool_use.evaluation.page import tables
 from gemma_tool_use.evaluation.page.answers import chosen
@@ -22,7 +23,7 @@ from gemma_tool_use.evaluation.paired import Pair, PairedSuite, compare, match
 from gemma_tool_use.pages.page import Section, render, write_page
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
-REPORT, TIMING, CHECKPOINTS = "report.html", "timing.json", "checkpoints.json"
+REPORT, CHECKPOINTS = "report.html", "checkpoints.json"
 
 
 def write_report(folder: Path, *, base: Path | None = None) -> Path:

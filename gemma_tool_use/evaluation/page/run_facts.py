@@ -59,14 +59,13 @@ def trained_on(run: Mapping[str, Any]) -> Facts:
         else f"gradient accumulation of {config['gradient_accumulation']}",
         _number(config.get("max_length"), "tokens a row at most"),
     )
-    outcomes = "\n".join(f"{n:,} {reason}" for reason, n in _part(data, "counts").items() if isinstance(n, int))
     return _present(
         ("status", run.get("status")),
         ("base", _joined(base.get("source"), base.get("architecture"))),
         ("base sha256", base.get("sha256")),
         ("data", _joined(config.get("data"), config.get("source"))),
         ("rows", rows),
-        ("rows read", outcomes),
+        ("rows read", _lines(_part(data, "counts"))),
         ("dialect", config.get("dialect")),
         ("method", method),
         ("optimizer", schedule),
@@ -118,6 +117,10 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> Facts:
 def _part(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     part = content.get(name)
     return part if isinstance(part, Mapping) else {}
+
+
+def _lines(counts: Mapping[str, Any]) -> str:
+    return "\n".join(f"{n:,} {reason}" for reason, n in counts.items() if isinstance(n, int))
 
 
 def _present(*facts: tuple[str, Any]) -> Facts:
