@@ -173,6 +173,7 @@ def test_bfcl_and_held_out_rows_are_asked_together(home, tmp_path, scripted):
         ("held-out", "one_call"),
     ]
     assert results[-1].item.id in {row.id for row in ROWS[2:]}  # of the eval rows of the prepared folder
+    assert "held-out, strict" in (tmp_path / "evaluation" / "both" / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_tiny_model_with_random_weights_is_scored_not_crashed_on(home, tmp_path):
