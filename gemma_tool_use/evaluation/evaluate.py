@@ -183,18 +183,20 @@ def _evaluate(
     adapter: bool,
 ) -> Finished:
     from gemma_tool_use.inference.replies import stop_ids
-    from gemma_tool_use.inference.sampler import Sampler, SamplingConfig
+    from gemma_tool_use.inference.sampling import SamplingConfig
     from gemma_tool_use.inference.writing import Writer
 
     dialect, tokenizer = loaded.dialect, loaded.tokenizer
     sampling = SamplingConfig(
         max_new_tokens=config.max_new_tokens,
         temperature=config.temperature,
+        top_k=config.top_k,
+        top_p=config.top_p,
         seed=config.seed,
         batch_size=config.batch_size,
+        max_length=config.max_length,
     )
-    sampler = Sampler(loaded.adapted if adapter else loaded.base, compute_dtype=loaded.dtype)
-    writer = Writer(sampler, tokenizer, stop_ids(dialect, tokenizer), sampling)
+    writer = Writer(loaded.sampler, tokenizer, stop_ids(dialect, tokenizer), sampling, adapter)
     identity = loaded.describe(adapter=adapter) | {"sampling": dataclasses.asdict(sampling)}
     versions = {"gemma-tool-use": __version__, "jax": metadata.version("jax")}
     provenance = identity | {"suites": dict(about), "versions": versions}

@@ -55,7 +55,13 @@ class EvaluateConfig:
     """Longest reply in tokens."""
     temperature: float = 0.0
     """0 takes the most likely token each time."""
-    batch_size: int = 16
+    top_k: int | None = None
+    """At a temperature, only the so many likeliest tokens are drawn; none for all."""
+    top_p: float = 1.0
+    """At a temperature, only the likeliest tokens that together reach this probability are drawn."""
+    max_length: int = 8192
+    """Most tokens of prompt and reply together; a longer question has no answer, but an error."""
+    batch_size: int = 64
     """Prompts that are decoded together."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Compute dtype; auto is bfloat16 on a TPU or GPU and float32 on a CPU."""
@@ -70,12 +76,18 @@ class EvaluateConfig:
             raise ConfigError("\n".join(problems))
 
     def _problems(self) -> list[str]:
-        least = {"limit": 1, "max_new_tokens": 1, "batch_size": 1, "temperature": 0}
+        least = {"limit": 1, "max_new_tokens": 1, "batch_size": 1, "temperature": 0, "top_k": 1}
         problems = [
             f"--{name.replace('_', '-')} must be at least {number}, got {getattr(self, name)}"
             for name, number in least.items()
             if getattr(self, name) is not None and getattr(self, name) < number
         ]
+        if not 0 < self.top_p <= 1:
+            problems.append(f"--top-p is above 0 and at most 1, got {self.top_p}")
+        if self.max_length <= self.max_new_tokens:
+            problems.append(
+                f"--max-length {self.max_length} leaves no room before --max-new-tokens {self.max_new_tokens}"
+            )
         named = [f"--{name}" for name in ("run", "adapter") if getattr(self, name) is not None]
         if len(named) == 2:
             problems.append("--run and --adapter both name an adapter; give one of them")

@@ -16,16 +16,19 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from gemma_tool_use.errors import CheckpointError, ConfigError
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.dialects import DEFAULT_DIALECT, get_dialect
 from gemma_tool_use.formats.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from gemma_tool_use.formats.turn_tags import in_turns_of
+from gemma_tool_use.inference.sampler import Sampler
 from gemma_tool_use.models.adapter import MANIFEST, load_adapter, read_adapter, read_manifest
 from gemma_tool_use.models.load import Identity, identity, load_base, read_spec
 from gemma_tool_use.models.lora_spec import LoraSpec, Quantization
 from gemma_tool_use.models.resolve import LocalCheckpoint
+from gemma_tool_use.models.sharding import to_host
 
 ComputeDtype = Literal["auto", "float32", "bfloat16"]
 _RUN, _WHOLE_MODEL = "run.json", "model"
@@ -110,8 +113,7 @@ class LoadedModel:
     """Weights, tokenizer and dialect.
 
     Attributes:
-      base: the module of the base weights.
-      adapted: the module with the adapter, which shares the arrays of `base`; None without an adapter.
+      sampler: of the model, with its adapter if it has one.
       identity: which base weights these are.
       adapter_sha256: of the adapter; None without one.
       tokenizer: that of the base weights.
@@ -120,8 +122,7 @@ class LoadedModel:
       quantization: how base weights are packed.
     """
 
-    base: Any
-    adapted: Any
+    sampler: Sampler
     identity: Identity
     adapter_sha256: str | None
     tokenizer: Tokenizer
@@ -137,7 +138,7 @@ class LoadedModel:
             "adapter": {"sha256": self.adapter_sha256} if adapter else None,
             "tokenizer_sha256": self.tokenizer.fingerprint,
             "dialect": self.dialect.name,
-            "compute_dtype": str(jnp.dtype(self.dtype)),
+            "compute_dtype": dtype_name(self.dtype),
             "quantization": self.quantization,
         }
 
@@ -164,8 +165,7 @@ def load(chosen: Chosen, local: LocalCheckpoint, *, dtype: ComputeDtype, dialect
     compute = compute_dtype(dtype)
     base = load_base(local, dtype=compute, quantization=chosen.quantization)
     return LoadedModel(
-        base=base,
-        adapted=None if chosen.adapter is None else load_adapter(base, chosen.adapter),
+        sampler=Sampler(base if chosen.adapter is None else load_adapter(base, chosen.adapter)),
         identity=known,
         adapter_sha256=digest,
         tokenizer=tokenizer,
@@ -189,6 +189,18 @@ def arrays_sha256(spec: LoraSpec | None, arrays: Mapping[str, np.ndarray]) -> st
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def trained_sha256(model: Any) -> str:
+    """That of a model's LoRA arrays, or of all its weights when it has none."""
+    state = nnx.state(model, nnx.LoRAParam)
+    flat = (state if nnx.to_flat_state(state) else nnx.state(model, nnx.Param)).flat_state()
+    return arrays_sha256(None, {".".join(map(str, path)): to_host(value.get_value()) for path, value in flat})
+
+
+def dtype_name(dtype: Any) -> str:
+    """`float32`"""
+    return str(jnp.dtype(dtype))
 
 
 def _check_base(chosen: Chosen, found: Identity) -> None:

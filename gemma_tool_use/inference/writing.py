@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from gemma_tool_use.formats.tokenizer import Tokenizer
 from gemma_tool_use.inference.replies import reply_text
-from gemma_tool_use.inference.sampler import Sampler, SamplingConfig
+from gemma_tool_use.inference.sampler import Generated, Sampler
+from gemma_tool_use.inference.sampling import SamplingConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Written:
       text: the reply without its stop token; "" when there is an error.
       error: why there is no reply.
       new_tokens: tokens of the reply.
-      seconds: its share of the time its batch took.
+      seconds: since the reply before it, so that those of all replies add up to the time they took together.
     """
 
     text: str
@@ -32,40 +33,33 @@ class Written:
 
 @dataclasses.dataclass(frozen=True)
 class Writer:
-    """Writes replies in batches that follow from the prompts alone.
-
-    A batch of which some replies are not wanted is decoded whole: its sums, and so a close choice between two tokens,
-    may depend on its shape, and a run that was interrupted has to end like one that was not.
-    """
+    """Writes replies. `adapter`: False for the base weights alone, of a model that has LoRA."""
 
     sampler: Sampler
     tokenizer: Tokenizer
     stop_ids: Sequence[int]
     config: SamplingConfig
+    adapter: bool = True
 
     def __call__(
         self, prompts: Sequence[Sequence[int]], wanted: Collection[int], done: Callable[[int, Written], None]
     ) -> None:
-        """Hands over the wanted replies, batch by batch, the shortest prompts first."""
-        size = self.config.batch_size
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        for rows in (order[start : start + size] for start in range(0, len(order), size)):
-            if wanted_rows := [row for row in rows if row in wanted]:
-                self._batch(prompts, rows, wanted_rows, done)
+        """Hands over the wanted replies in the order in which they end."""
+        last = time.monotonic()
 
-    def _batch(
-        self,
-        prompts: Sequence[Sequence[int]],
-        rows: Sequence[int],
-        wanted: Sequence[int],
-        done: Callable[[int, Written], None],
-    ) -> None:
-        start = time.monotonic()
-        replies = self.sampler.generate(
-            [prompts[row] for row in rows], stop_ids=self.stop_ids, pad_id=self.tokenizer.pad_id, config=self.config
+        def finish(number: int, found: Generated) -> None:
+            nonlocal last
+            before, last = last, time.monotonic()
+            text = "" if found.error is not None else reply_text(found.tokens, self.tokenizer)
+            seconds = round(last - before, 6)
+            done(number, Written(text=text, error=found.error, new_tokens=len(found.tokens), seconds=seconds))
+
+        self.sampler.generate_rows(
+            prompts,
+            stop_ids=self.stop_ids,
+            pad_id=self.tokenizer.pad_id,
+            config=self.config,
+            adapter=self.adapter,
+            wanted=wanted,
+            on_finish=finish,
         )
-        seconds = (time.monotonic() - start) / len(rows)
-        by_row = dict(zip(rows, replies, strict=True))
-        for row in wanted:
-            text = reply_text(by_row[row], self.tokenizer)
-            done(row, Written(text=text, new_tokens=len(by_row[row]), seconds=round(seconds, 6)))

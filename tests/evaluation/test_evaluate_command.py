@@ -13,7 +13,7 @@ from gemma_tool_use.commands import EXIT_BLOCKED, EXIT_MISTAKE, EXIT_OK, run
 from gemma_tool_use.conversation import Conversation, Message, ToolCall, ToolSpec, conversation_to_dict
 from gemma_tool_use.evaluation.records import read_results
 from gemma_tool_use.formats.dialects import get_dialect
-from gemma_tool_use.inference import sampler, subject
+from gemma_tool_use.inference import subject
 from gemma_tool_use.inference.writing import Writer, Written
 from gemma_tool_use.models.adapter import save_adapter
 from gemma_tool_use.models.gemma3 import tiny
@@ -85,7 +85,7 @@ def scripted(monkeypatch):
     monkeypatch.setattr(Writer, "__call__", write)
     monkeypatch.setattr(subject, "load_base", lambda *_, **__: None)
     monkeypatch.setattr(subject, "load_adapter", lambda *_, **__: None)
-    monkeypatch.setattr(sampler, "Sampler", lambda *_, **__: None)
+    monkeypatch.setattr(subject, "Sampler", lambda *_, **__: None)
     return state
 
 
