@@ -35,6 +35,9 @@ COMMANDS: dict[str, Command] = {
     "show": Command("gemma_tool_use.show", "print conversations token by token, trained tokens coloured"),
     "train": Command("gemma_tool_use.training.train_gemma3_270m_tool_calling", "teach Gemma 3 to call tools with LoRA"),
     "evaluate": Command("gemma_tool_use.evaluation.evaluate", "ask a model questions and judge its tool calls"),
+    "evaluate-checkpoints": Command(
+        "gemma_tool_use.evaluation.evaluate_checkpoints", "score every checkpoint of a run and name the best"
+    ),
     "compare": Command("gemma_tool_use.evaluation.compare", "say where one evaluated model is better than another"),
     "report": Command("gemma_tool_use.evaluation.report", "write the page of an evaluation anew"),
     "bfcl-official": Command("gemma_tool_use.evaluation.bfcl_official", "have the real bfcl-eval score the answers"),

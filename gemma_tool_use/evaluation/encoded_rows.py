@@ -9,15 +9,16 @@ message, for a reader; which tools it offers is not known.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from gemma_tool_use.conversation import Conversation, Message
+from gemma_tool_use.conversation import Conversation, Message, Reply
 from gemma_tool_use.errors import DataError
+from gemma_tool_use.evaluation.answering import Generate, Written
 from gemma_tool_use.evaluation.held_out import NAME, HeldOutSuite
-from gemma_tool_use.evaluation.records import Item
+from gemma_tool_use.evaluation.records import Answer, Item, Result, judged
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.encode import Encoded
 from gemma_tool_use.formats.tokenizer import Tokenizer
@@ -57,6 +58,29 @@ def encoded_suite(
         prompts[item.id] = prompt
         items.append(item)
     return HeldOutSuite(tuple(items)), prompts
+
+
+def ask(
+    suite: HeldOutSuite, prompts: Mapping[str, Sequence[int]], generate: Generate, parse: Callable[[str], Reply]
+) -> list[Result]:
+    """The judged answers of a model as it is now; nothing is stored.
+
+    Args:
+      suite, prompts: from `encoded_suite`.
+      generate: the model.
+      parse: reads a reply (`Dialect.parse`).
+    """
+    items = suite.items()
+    answers: dict[int, Answer] = {}
+
+    def done(number: int, written: Written) -> None:
+        answers[number] = Answer(
+            item_id=items[number].id, text=written.text, error=written.error, new_tokens=written.new_tokens
+        )
+
+    generate([prompts[item.id] for item in items], range(len(items)), done)
+    missing = [Answer(item_id=item.id, text="", error="the model gave no answer") for item in items]
+    return [judged(suite, item, answers.get(i, missing[i]), parse) for i, item in enumerate(items)]
 
 
 def prompt_and_answer(row: Encoded) -> tuple[list[int], list[int]]:

@@ -36,7 +36,7 @@ from gemma_tool_use.errors import CheckpointError, ConfigError, GemmaToolUseErro
 
 DAMAGED = "damaged-"
 # The names of Tunix's own manager, whose tools can read the arrays.
-_MODEL, _OPTIMIZER, _STATE = "model_params", "optimizer_state", "run_state"
+MODEL, _OPTIMIZER, _STATE = "model_params", "optimizer_state", "run_state"
 
 
 class Checkpoints(checkpoint_manager.CheckpointManager):
@@ -62,11 +62,7 @@ class Checkpoints(checkpoint_manager.CheckpointManager):
             options=ocp.CheckpointManagerOptions(
                 save_interval_steps=save_every, max_to_keep=keep, cleanup_tmp_directories=True
             ),
-            item_handlers={
-                _MODEL: ocp.PyTreeCheckpointHandler(),
-                _OPTIMIZER: ocp.PyTreeCheckpointHandler(),
-                _STATE: ocp.JsonCheckpointHandler(),
-            },
+            item_handlers=item_handlers(),
         )
 
     def latest_step(self) -> int | None:
@@ -143,13 +139,13 @@ class Checkpoints(checkpoint_manager.CheckpointManager):
         bad: dict[int, str] = {}
         for found in sorted(self._manager.all_steps() if step is None else [step], reverse=True):
             try:
-                restored, metadata = self._read(found, arrays)
+                restored, metadata = read_arrays(self._manager, found, arrays)
             except Exception as error:  # Orbax raises ValueError, KeyError, plain Exception, ... for damaged files
-                bad[found] = _why(error)
+                bad[found] = reason(error)
                 continue
             if bad:
                 self._set_aside(bad, found)
-            nnx.update(model, restored[_MODEL])
+            nnx.update(model, restored[MODEL])
             nnx.update(optimizer, restored[_OPTIMIZER])
             return found, metadata
         if bad:
@@ -159,18 +155,6 @@ class Checkpoints(checkpoint_manager.CheckpointManager):
                 "away, and --resume starts at the first step; nothing was changed"
             )
         return 0, {}
-
-    def _read(self, step: int, arrays: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
-        items = {name: _restore_args(tree) for name, tree in arrays.items()}
-        restored = self._manager.restore(step, args=ocp.args.Composite(**items, **{_STATE: ocp.args.JsonRestore()}))
-        state = dict(restored[_STATE])
-        if state.pop("sha256", None) != _digest(state):
-            raise CheckpointError(f"{_STATE} has another sha256 than when it was saved")
-        trees = {name: restored[name] for name in arrays}
-        for name, sums in _sums(trees).items():
-            if sums != state["sums"].get(name):
-                raise CheckpointError(f"values in {name} are not those that were saved")
-        return trees, state["metadata"]
 
     def _set_aside(self, bad: Mapping[int, str], good: int) -> None:
         """Renames, so that the next checkpoints of these steps have room, and nothing is lost."""
@@ -199,7 +183,7 @@ class Checkpoints(checkpoint_manager.CheckpointManager):
         except (OSError, ValueError, RuntimeError) as error:
             if isinstance(error, GemmaToolUseError) or not any(map(_storage_reason, _chain(error))):
                 raise
-            raise self._storage_error(_why(error)) from error
+            raise self._storage_error(reason(error)) from error
 
     def _storage_error(self, why: str) -> TrainingError:
         steps = [int(path.name) for path in self._folder.iterdir() if path.name.isdigit()]
@@ -209,6 +193,41 @@ class Checkpoints(checkpoint_manager.CheckpointManager):
             f"{last}. A checkpoint takes {self._bytes:,} bytes, and up to {self._keep + 1} exist at a time (--keep "
             f"{self._keep}). Free some space, or move the folder to where there is some, and go on with --resume"
         )
+
+
+def item_handlers() -> dict[str, Any]:
+    """How the parts of a checkpoint are read and written."""
+    return {
+        MODEL: ocp.PyTreeCheckpointHandler(),
+        _OPTIMIZER: ocp.PyTreeCheckpointHandler(),
+        _STATE: ocp.JsonCheckpointHandler(),
+    }
+
+
+def read_arrays(
+    manager: ocp.CheckpointManager, step: int, arrays: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The arrays of a checkpoint, each where its like in `arrays` is, and its metadata.
+
+    Raises:
+      CheckpointError: values are not those that were saved.
+      Exception: whatever Orbax raises for damaged files.
+    """
+    items = {name: _restore_args(tree) for name, tree in arrays.items()}
+    restored = manager.restore(step, args=ocp.args.Composite(**items, **{_STATE: ocp.args.JsonRestore()}))
+    state = dict(restored[_STATE])
+    if state.pop("sha256", None) != _digest(state):
+        raise CheckpointError(f"{_STATE} has another sha256 than when it was saved")
+    trees = {name: restored[name] for name in arrays}
+    for name, sums in _sums(trees).items():
+        if sums != state["sums"].get(name):
+            raise CheckpointError(f"values in {name} are not those that were saved")
+    return trees, state["metadata"]
+
+
+def model_arrays(model: nnx.Module, *, only_lora: bool) -> nnx.State:
+    """What a checkpoint holds of a model."""
+    return nnx.state(model, nnx.Any(nnx.LoRAParam if only_lora else nnx.Param, nnx.RngState))
 
 
 def require_space(folder: Path, *, checkpoint_bytes: int, keep: int) -> None:
@@ -234,9 +253,8 @@ def require_space(folder: Path, *, checkpoint_bytes: int, keep: int) -> None:
 
 
 def _arrays(model: nnx.Module, optimizer: nnx.Optimizer, only_lora: bool) -> dict[str, Any]:
-    trained = nnx.LoRAParam if only_lora else nnx.Param
     return {
-        _MODEL: nnx.state(model, nnx.Any(trained, nnx.RngState)),
+        MODEL: model_arrays(model, only_lora=only_lora),
         _OPTIMIZER: nnx.state(optimizer, nnx.optimizer.OptState),
     }
 
@@ -279,7 +297,7 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _why(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The first line of the real cause; Orbax may bury it under the end of its own event loop."""
     chain = _chain(error)
     if storage := next(filter(None, map(_storage_reason, chain)), None):

@@ -143,6 +143,11 @@ class TrainConfig:
     says itself which."""
     eval_every: int = 100
     """Optimizer steps between evaluations."""
+    accuracy_every: int = 0
+    """Optimizer steps between measurements of tool-call accuracy on held-out rows; the best model is kept in the folder
+    best of the run. 0 measures none."""
+    accuracy_rows: int = 64
+    """Held-out rows that are answered for it."""
     save_every: int = 100
     """Optimizer steps between checkpoints."""
     keep: int = 3
@@ -196,6 +201,8 @@ class TrainConfig:
         problems += self._process_problems()
         problems += self._mesh_problems()
         problems += self._packing_problems()
+        if self.accuracy_every and not self.eval_share:
+            problems.append("--accuracy-every asks held-out rows, and --eval-share 0 holds none out; give it a share")
         if not problems:
             try:
                 _ = self.lora
@@ -296,6 +303,8 @@ _AT_LEAST = {
     "spike_window": 2,
     "max_skipped": 1,
     "eval_every": 1,
+    "accuracy_every": 0,
+    "accuracy_rows": 1,
     "save_every": 1,
     "keep": 1,
     "log_every": 1,
@@ -320,6 +329,7 @@ RESUME_MAY_CHANGE = frozenset(
         "resume",
         "dry_run",
         "output_dir",
+        "accuracy_every",
         "save_every",
         "keep",
         "log_every",

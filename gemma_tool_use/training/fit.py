@@ -32,6 +32,7 @@ from gemma_tool_use.formats.turn_tags import in_turns_of
 from gemma_tool_use.models.load import Identity, identity, read_spec
 from gemma_tool_use.models.resolve import LocalCheckpoint
 from gemma_tool_use.models.sharding import ROW_AXES, on_mesh
+from gemma_tool_use.training.accuracy import CHOSEN_BY, AccuracyWatch
 from gemma_tool_use.training.checkpoints import Checkpoints, require_space
 from gemma_tool_use.training.config import TrainConfig
 from gemma_tool_use.training.distributed import StopVote, is_writer
@@ -145,11 +146,18 @@ def check_space(config: TrainConfig, prepared: Prepared, folder: RunFolder) -> N
 
 
 def fit(
-    config: TrainConfig, prepared: Prepared, folder: RunFolder, stop: StopRequest, *, on_start: Callable[[], None]
+    config: TrainConfig,
+    prepared: Prepared,
+    folder: RunFolder,
+    stop: StopRequest,
+    *,
+    on_start: Callable[[], None],
+    accuracy: AccuracyWatch | None = None,
 ) -> FitResult:
     """Trains `prepared.model` in place, continuing from the folder's newest good checkpoint if there is one.
 
-    `on_start` is called when the step is compiled and nothing speaks against the run any more.
+    `on_start` is called when the step is compiled and nothing speaks against the run any more. `accuracy` looks at the
+    model as it goes.
 
     Raises:
       ConfigError: a step does not fit into memory; the folder is as it was.
@@ -168,6 +176,7 @@ def fit(
         row_ids=prepared.rows.train_ids,
         held_out=held_out,
     )
+    hooks.accuracy = accuracy
     start = time.monotonic()
     checkpoints = Checkpoints(folder.checkpoints, save_every=config.save_every, keep=config.keep)
     profile = step_trace(folder.profile, steps=config.profile)
@@ -265,6 +274,8 @@ def _continue(
     trainer.evaluate_first = eval_loss is None and step % eval_every == 0
     if eval_loss is not None:
         hooks.evaluated_before(step, eval_loss)
+    if hooks.accuracy is not None and folder.logged(f"eval/{CHOSEN_BY}", step) is not None:
+        hooks.accuracy.measured_before(step)
     if is_writer():
         print(f"continuing after step {step}", file=sys.stderr)
     return step + 1

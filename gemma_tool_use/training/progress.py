@@ -11,6 +11,7 @@ import numpy as np
 from tunix.sft import hooks
 
 from gemma_tool_use.errors import TrainingError
+from gemma_tool_use.training.accuracy import CHOSEN_BY, AccuracyWatch
 from gemma_tool_use.training.distributed import is_writer
 from gemma_tool_use.training.feed import BatchFeed
 from gemma_tool_use.training.guard import GOOD, SAID
@@ -41,6 +42,7 @@ class ProgressHooks(hooks.TrainingHooks):
         self._feed, self._steps, self._log_every, self._row_ids = feed, steps, log_every, row_ids
         self._held_out = held_out
         self.trace: StepTrace | None = None
+        self.accuracy: AccuracyWatch | None = None
         self._bad: collections.deque[str] = collections.deque(maxlen=max_skipped)
         self._last_time = time.monotonic()
         self._speeds: collections.deque[float] = collections.deque(maxlen=20)
@@ -60,6 +62,8 @@ class ProgressHooks(hooks.TrainingHooks):
     def on_train_end(self, train_ctx: Any) -> None:
         if self.trace is not None:
             self.trace.stop(train_ctx)
+        if train_ctx.train_steps == self._steps:
+            self._look(train_ctx)
         # Tunix evaluates every N steps only; the last weights are the ones that count. A run that was stopped goes on.
         if self._held_out and self._evaluated_at != train_ctx.train_steps == self._steps:
             _, eval_step = train_ctx.jit_train_and_eval_step(cache_nnx_graph=True)
@@ -70,6 +74,7 @@ class ProgressHooks(hooks.TrainingHooks):
             )
 
     def on_train_step_start(self, train_ctx: Any) -> None:
+        self._look(train_ctx)
         if self.trace is not None:
             self.trace.before_step(train_ctx)
 
@@ -101,6 +106,21 @@ class ProgressHooks(hooks.TrainingHooks):
         """Tunix hands over the sum over batches; their mean is the loss per trained token (see `eval_batches`)."""
         self.eval_loss = float(eval_loss) / len(self._held_out)
         self._evaluated_at = train_ctx.train_steps
+
+    def _look(self, trainer: Any) -> None:
+        """Measures the accuracy after the newest step, if it is time to; that takes no time of the next step."""
+        step = trainer.train_steps
+        if self.accuracy is None or not self.accuracy.due(step):
+            return
+        start = time.monotonic()
+        values = self.accuracy.look(step)
+        for name, value in values.items():
+            trainer.metrics_logger.log(trainer.metrics_prefix, name, value, "eval", step)
+        took = time.monotonic() - start
+        self._last_time += took
+        if is_writer():
+            best = "" if self.accuracy.best is None else f"; best: step {self.accuracy.best.step}"
+            print(f"step {step}: {values[CHOSEN_BY]:.1%} exact in {clock(took)}{best}", file=sys.stderr, flush=True)
 
     def _metric(self, trainer: Any, name: str, value: float, step: int) -> None:
         trainer.metrics_logger.log(trainer.metrics_prefix, name, value, "train", step)

@@ -17,6 +17,7 @@ from rich.console import Console
 from gemma_tool_use.data.counts import counts_table
 from gemma_tool_use.data.packing import BatchPlan
 from gemma_tool_use.data.rows import RowSequence, row_sizes
+from gemma_tool_use.training.accuracy import CHOSEN_BY, Best
 from gemma_tool_use.training.config import TrainConfig
 from gemma_tool_use.training.fit import FitResult, Prepared
 from gemma_tool_use.training.methods import count_parameters, describe_method
@@ -69,8 +70,8 @@ class Record:
             with self._folder.rejects.open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(dataclasses.asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
 
-    def finish(self, result: FitResult, quickstart: Mapping[str, Any] | None) -> None:
-        """Adds steps, losses, timings and memory."""
+    def finish(self, result: FitResult, quickstart: Mapping[str, Any] | None, best: Best | None = None) -> None:
+        """Adds steps, losses, timings and memory, and which step had the best accuracy."""
         started = psutil.Process().create_time()
         self._content |= {
             "status": "finished" if result.stopped_by is None else f"stopped by {result.stopped_by}",
@@ -87,6 +88,8 @@ class Record:
         }
         if quickstart is not None:
             self._content["quickstart"] = dict(quickstart)
+        if best is not None:
+            self._content["best"] = dataclasses.asdict(best)
         self._folder.write_run(self._content)
 
 
@@ -123,7 +126,13 @@ def _totals(rows: RowSequence) -> tuple[int, int]:
     return int(sizes.lengths.sum(dtype=np.int64)), int(sizes.targets.sum(dtype=np.int64))
 
 
-def print_summary(result: FitResult, folder: RunFolder, quickstart: Mapping[str, Any] | None, console: Console) -> None:
+def print_summary(
+    result: FitResult,
+    folder: RunFolder,
+    quickstart: Mapping[str, Any] | None,
+    console: Console,
+    best: Best | None = None,
+) -> None:
     """How it went and where things are."""
     if result.losses:
         evaluation = "" if result.eval_loss is None else f", evaluation loss {result.eval_loss:.3f}"
@@ -136,6 +145,9 @@ def print_summary(result: FitResult, folder: RunFolder, quickstart: Mapping[str,
             f"exact calls on {quickstart['count']} held-out requests: "
             f"{quickstart['exact_before']:.0%} before, [bold]{quickstart['exact_after']:.0%} after[/bold]"
         )
+    if best is not None:
+        exact = best.values[CHOSEN_BY]
+        console.print(f"best on held-out rows: step {best.step}, {exact:.1%} exact: {folder.best}", soft_wrap=True)
     console.print(f"what was trained, metrics and checkpoints: {folder.path}", soft_wrap=True)
     console.print(f"curves: tensorboard --logdir {folder.tensorboard}", soft_wrap=True)
     if result.stopped_by:

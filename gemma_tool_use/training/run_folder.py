@@ -39,6 +39,10 @@ class RunFolder:
         return self.path / "profile"
 
     @property
+    def best(self) -> Path:
+        return self.path / "best"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
@@ -99,6 +103,24 @@ class RunFolder:
 
     def read_run(self) -> dict[str, Any]:
         return json.loads(self.run_json.read_text())
+
+    def read_config(self) -> TrainConfig:
+        """The flags of the run.
+
+        Raises:
+          ConfigError: the folder holds no run, or one with flags that this version does not have.
+        """
+        try:
+            saved = self.read_run()["config"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ConfigError(
+                f"{self.path} holds no run (no readable run.json); give a folder that train wrote"
+            ) from None
+        known = {field.name for field in dataclasses.fields(TrainConfig)}
+        if unknown := sorted(set(saved) - known):
+            raise ConfigError(f"{self.run_json} has flags that this version does not have: {', '.join(unknown)}")
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()}
+        return TrainConfig(**values)
 
     def check_same_inputs(self, inputs: Mapping[str, str]) -> None:
         """

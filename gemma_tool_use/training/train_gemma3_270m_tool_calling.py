@@ -5,8 +5,9 @@ gemma-tool-use train --data my_rows.jsonl --learning-rate 2e-4 --output-dir my_r
 """
 
 import dataclasses
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from gemma_tool_use.conversation import Conversation, Reply
     from gemma_tool_use.evaluation.comparison import Comparison
     from gemma_tool_use.models.resolve import LocalCheckpoint
+    from gemma_tool_use.training.accuracy import AccuracyWatch
     from gemma_tool_use.training.fit import Prepared
     from gemma_tool_use.training.run_folder import RunFolder
 
 _LONGEST_REPLY = 96
+_ROOM = 32
+"""Tokens that a reply may have beyond the longest right one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,9 +69,13 @@ def _train_together(config: TrainConfig, settings: Settings, launcher: str | Non
     from gemma_tool_use.training.run_folder import RunFolder
 
     start(config, launcher=launcher)
-    if config.compare_requests or config.dry_run:
-        flag = "--compare-requests" if config.compare_requests else "--dry-run"
-        raise ConfigError(f"{flag} is done by one process; leave it out, or give --num-processes 1")
+    alone = {
+        "--compare-requests": config.compare_requests,
+        "--accuracy-every": config.accuracy_every,
+        "--dry-run": config.dry_run,
+    }
+    if flags := [flag for flag, value in alone.items() if value]:
+        raise ConfigError(f"{', '.join(flags)} is done by one process; leave it out, or give --num-processes 1")
     with together("claiming the run folder"):
         folder = RunFolder.claim(config) if is_writer() else RunFolder.of(config)
     check_shared(folder.path)
@@ -107,7 +115,6 @@ def _train(config: TrainConfig, settings: Settings, folder: "RunFolder") -> int:
 
     from gemma_tool_use.training.distributed import check_same, is_writer, together
     from gemma_tool_use.training.fit import check_space, fit
-    from gemma_tool_use.training.methods import save_trained
     from gemma_tool_use.training.report import Record, print_start, print_summary, same_inputs
     from gemma_tool_use.training.stop import StopRequest
 
@@ -126,24 +133,70 @@ def _train(config: TrainConfig, settings: Settings, folder: "RunFolder") -> int:
     comparison = _comparison(config, prepared) if config.compare_requests else None
     if comparison:
         comparison.run("before")
+    save = functools.partial(_save, config, prepared, local)
+    accuracy = _accuracy(config, prepared, folder, save) if config.accuracy_every else None
     with StopRequest() as stop:
-        result = fit(config, prepared, folder, stop, on_start=record.start if is_writer() else _nothing)
-    details = {
-        "base": dataclasses.asdict(prepared.identity),
-        "tokenizer_sha256": prepared.tokenizer.fingerprint,
-        "dialect": prepared.dialect.name,
-        "step": result.steps,
-    }
-    save_trained(config, prepared.model, local, folder.path, details=details)
+        on_start = record.start if is_writer() else _nothing
+        result = fit(config, prepared, folder, stop, on_start=on_start, accuracy=accuracy)
+    save(folder.path, result.steps)
     if comparison and not result.stopped_by:
         comparison.run("after")
         comparison.write(folder.path / "samples.jsonl")
         comparison.print(console)
     scores = comparison.scores() if comparison else None
+    best = accuracy.best if accuracy else None
     if is_writer():
-        record.finish(result, scores)
-    print_summary(result, folder, scores, console)
+        record.finish(result, scores, best)
+    print_summary(result, folder, scores, console, best)
     return EXIT_INTERRUPTED if result.stopped_by == "SIGINT" else EXIT_OK
+
+
+def _save(config: TrainConfig, prepared: "Prepared", local: "LocalCheckpoint", folder: Path, step: int) -> None:
+    """Writes what was trained up to `step` into a folder."""
+    from gemma_tool_use.training.methods import save_trained
+
+    details = {
+        "base": dataclasses.asdict(prepared.identity),
+        "tokenizer_sha256": prepared.tokenizer.fingerprint,
+        "dialect": prepared.dialect.name,
+        "step": step,
+    }
+    save_trained(config, prepared.model, local, folder, details=details)
+
+
+def _accuracy(
+    config: TrainConfig, prepared: "Prepared", folder: "RunFolder", save: Callable[[Path, int], None]
+) -> "AccuracyWatch":
+    """Held-out rows of the run, answered by the model that is being trained."""
+    from gemma_tool_use.data.rows import row_sizes
+    from gemma_tool_use.evaluation.checkpoint_scores import point
+    from gemma_tool_use.evaluation.encoded_rows import ask, encoded_suite
+    from gemma_tool_use.inference.replies import stop_ids
+    from gemma_tool_use.inference.sampler import Sampler
+    from gemma_tool_use.inference.sampling import SamplingConfig
+    from gemma_tool_use.inference.writing import Writer
+    from gemma_tool_use.training.accuracy import AccuracyWatch
+    from gemma_tool_use.training.plans import total_steps
+
+    dialect, tokenizer, rows = prepared.dialect, prepared.tokenizer, prepared.rows.held_out
+    suite, prompts = encoded_suite(rows, dialect, tokenizer, limit=config.accuracy_rows, seed=config.seed)
+    longest = int(row_sizes(rows).targets.max()) + _ROOM
+    sampling = SamplingConfig(max_new_tokens=longest, max_length=config.max_length + longest)
+    sampler = Sampler(prepared.model, compute_dtype=prepared.compute_dtype)
+    writer = Writer(sampler, tokenizer, stop_ids(dialect, tokenizer), sampling)
+
+    def measure() -> dict[str, float]:
+        with prepared.on_mesh():
+            found = point(0, ask(suite, prompts, writer, dialect.parse))
+        return {
+            "exact": found.exact.value,
+            "tool_call_accuracy": found.tool_call_accuracy,
+            "parameter_accuracy": found.parameter_accuracy,
+            "generation_errors": float(found.errors),
+        }
+
+    steps = total_steps(config, prepared.plan)
+    return AccuracyWatch(folder.best, every=config.accuracy_every, steps=steps, measure=measure, save=save)
 
 
 def _nothing() -> None:

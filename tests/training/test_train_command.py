@@ -71,7 +71,8 @@ def finished_and_compiled(home):
             compiled.append(str(kwargs.get("fun_name", "")))
 
     jax.monitoring.register_event_duration_secs_listener(note)  # Tunix takes away all listeners when its logger closes
-    assert run(command.main, flags(home, "whole", "--profile", "1")) == EXIT_OK
+    more = ("--profile", "1", "--accuracy-every", "4")
+    assert run(command.main, flags(home, "whole", *more)) == EXIT_OK
     return home / "whole", compiled
 
 
@@ -115,7 +116,23 @@ def test_metrics_have_a_line_for_every_step_and_nothing_else(finished):
         "eval/loss",
         "eval/perplexity",
         "eval/learning_rate",
+        *(f"eval/{n}" for n in ("exact", "tool_call_accuracy", "parameter_accuracy", "generation_errors")),
     }
+
+
+def test_accuracy_is_measured_every_so_many_steps_and_the_best_is_kept_as_an_adapter(finished):
+    measured = {line["step"]: line["eval/exact"] for line in metrics(finished) if "eval/exact" in line}
+    assert sorted(measured) == [4, STEPS]
+    best = json.loads((finished / "best" / "best.json").read_text())
+    assert best == json.loads((finished / "run.json").read_text())["best"]
+    assert best["step"] == max(sorted(measured), key=lambda step: measured[step])
+    assert json.loads((finished / "best" / "adapter.json").read_text())["step"] == best["step"]
+    assert adapter(finished / "best").keys() == adapter(finished).keys()
+
+
+def test_accuracy_needs_rows_that_are_held_out(capsys):
+    assert run(command.main, ["--accuracy-every", "5", "--eval-share", "0"]) == EXIT_MISTAKE
+    assert "--eval-share 0 holds none out" in capsys.readouterr().err
 
 
 def test_a_profiled_run_has_a_trace_for_tensorboard_and_one_for_perfetto(finished):
