@@ -1,6 +1,6 @@
 """Which prompts share a cache and a prefill, from their lengths alone. No JAX.
 
-    [group] = plan([5, 300, 0, 40], longest=364, rows=64)
+    [group] = plan({0: 5, 1: 300, 2: 0, 3: 40}, new=64, rows=64)
     group.length                       # 384: slots of a row of the cache, a bucket
     group.chunks[0].prompts            # (1, 3, 0, 2): prefilled together
     group.chunks[0].starts             # (0, 300, 340, 345)
@@ -17,6 +17,8 @@ LENGTH_STEP = 128
 """Lengths are multiples of this: the lanes of a TPU, and the blocks of attention on a CPU."""
 _LEAST = 512
 _PREFILL_TOKENS = 2048
+_TOKENS_PER_PROMPT = 128
+"""Shorter prompts leave a part of a chunk empty: every place for a prompt costs a copy of a row of the cache."""
 # A product with fewer rows is no faster, and with one row in bfloat16 fifteen times slower on a CPU.
 _LEAST_ROWS = 8
 
@@ -48,8 +50,8 @@ class Group:
 
     @property
     def most_prompts(self) -> int:
-        """Of a chunk, rounded up to a power of two."""
-        return min(self.rows, _power_of_two(max(len(chunk.prompts) for chunk in self.chunks)))
+        """Of a chunk."""
+        return min(self.rows, self.packed_rows * self.packed_length // _TOKENS_PER_PROMPT)
 
 
 def plan(lengths: Mapping[int, int], *, new: int, rows: int, multiple: int = 1) -> list[Group]:
@@ -73,11 +75,11 @@ def plan(lengths: Mapping[int, int], *, new: int, rows: int, multiple: int = 1) 
 def _group(lengths: Mapping[int, int], new: int, rows: int, multiple: int) -> Group:
     """`lengths`: in falling order."""
     longest = max(lengths.values())
-    rows = min(rows, len(lengths))
-    rows = -(-max(_power_of_two(rows) if rows < 64 else rows, _LEAST_ROWS) // multiple) * multiple
-    packed_length = max(bucket(longest), min(_LEAST, bucket(sum(lengths.values()))))
-    bins = _first_fit(lengths, packed_length, most=rows)
-    packed_rows = min(max(1, _PREFILL_TOKENS // packed_length), _power_of_two(len(bins)))
+    rows = max(min(rows, _power_of_two(len(lengths))), _LEAST_ROWS)
+    rows = -(-rows // multiple) * multiple
+    packed_length = max(bucket(longest), _LEAST)
+    bins = _first_fit(lengths, packed_length, most=min(rows, packed_length // _TOKENS_PER_PROMPT))
+    packed_rows = 1 if len(bins) == 1 else max(1, _PREFILL_TOKENS // packed_length)
     chunks: list[list[list[int]]] = []
     for packed in bins:
         if not chunks or len(chunks[-1]) == packed_rows or sum(map(len, chunks[-1])) + len(packed) > rows:

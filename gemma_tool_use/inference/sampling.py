@@ -25,7 +25,7 @@ class SamplingConfig:
       top_k: only the k likeliest tokens are drawn (and those as likely as the k-th); None for all.
       top_p: only the likeliest tokens that together reach this probability are drawn, after `top_k`; 1 for all.
       seed: seed of the sampling; without effect at temperature 0.
-      batch_size: most prompts that are decoded together.
+      batch_size: most prompts that are decoded together; fewer than 8 count as 8.
       max_length: most tokens of a prompt with `max_new_tokens`; a longer one is an error of that prompt.
     """
 
@@ -84,10 +84,11 @@ def _keep_largest(logits: jax.Array, enough: Callable[[jax.Array], jax.Array]) -
     The bound is found bit by bit in the order of the numbers: 32 sums, where sorting 262,144 of them takes far longer.
     """
     bits = jax.lax.bitcast_convert_type(logits, jnp.uint32)
-    order = jnp.where(bits >> 31 == 1, ~bits, bits | (1 << 31))
+    sign = jnp.uint32(1 << 31)
+    order = jnp.where(bits >= sign, ~bits, bits | sign)
 
     def narrow(bit: jax.Array, bound: jax.Array) -> jax.Array:
-        higher = bound | (jnp.uint32(1 << 31) >> bit.astype(jnp.uint32))
+        higher = bound | (sign >> bit.astype(jnp.uint32))
         return jnp.where(enough(order >= higher[:, None]), higher, bound)
 
     bound = jax.lax.fori_loop(0, 32, narrow, jnp.zeros(logits.shape[0], jnp.uint32))
