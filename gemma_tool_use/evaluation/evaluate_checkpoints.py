@@ -178,6 +178,7 @@ def _open(
     from gemma_tool_use.inference.replies import stop_ids
     from gemma_tool_use.inference.sampler import Sampler
     from gemma_tool_use.inference.sampling import SamplingConfig
+    from gemma_tool_use.inference.subject import device_kind
     from gemma_tool_use.inference.writing import Writer
     from gemma_tool_use.models.resolve import resolve
 
@@ -199,6 +200,7 @@ def _open(
             "tokenizer_sha256": tokenizer.fingerprint,
             "dialect": dialect.name,
             "sampling": dataclasses.asdict(sampling),
+            "device": device_kind(),
             "versions": {"gemma-tool-use": __version__, "jax": metadata.version("jax")},
         },
         set_step=set_step,

@@ -104,8 +104,8 @@ class EvaluateConfig:
                 for name, value in default.items()
                 if getattr(self, name) != value
             ]
-        if HELD_OUT not in self.suites and (self.held_out is not None or self.first_call):
-            problems.append("--held-out and --first-call need --suites held-out, or bfcl held-out for both")
+        if HELD_OUT not in self.suites and (self.held_out is not None or self.first_call or self.source != "auto"):
+            problems.append("--held-out, --source and --first-call need --suites held-out, or bfcl held-out for both")
         if HELD_OUT in self.suites and self.held_out is None and self.run is None:
             problems.append("--suites held-out needs the rows: --held-out FILE, or --held-out synthetic")
         if self.official_prompt and self.dialect not in (None, "python_calls"):

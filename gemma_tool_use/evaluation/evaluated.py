@@ -26,6 +26,7 @@ from gemma_tool_use.evaluation.answering import Asker, answer_items
 from gemma_tool_use.evaluation.folder import RESULTS, SCORES
 from gemma_tool_use.evaluation.records import Result, Suite, items_sha256, judged, write_results
 
+TEMPORARY = ".tmp-"
 PROVENANCE, ANSWERS, TIMING = "provenance.json", "answers.jsonl", "timing.json"
 
 MeasuresOf = Callable[[str, Sequence[Result]], Mapping[str, Measure]]
@@ -99,7 +100,7 @@ def claim(path: Path, provenance: Mapping[str, Any]) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not file.exists():
-            if others := sorted(each.name for each in path.iterdir()):
+            if others := sorted(each.name for each in path.iterdir() if not each.name.startswith(TEMPORARY)):
                 raise ConfigError(
                     f"{path} holds {', '.join(others[:3])}, but no evaluation; choose another --output-dir"
                 )
@@ -147,7 +148,7 @@ def _timing(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".tmp-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="ascii")
         temporary.replace(path)

@@ -140,6 +140,7 @@ class LoadedModel:
             "dialect": self.dialect.name,
             "compute_dtype": dtype_name(self.dtype),
             "quantization": self.quantization,
+            "device": device_kind(),
         }
 
 
@@ -196,6 +197,11 @@ def trained_sha256(model: Any) -> str:
     state = nnx.state(model, nnx.LoRAParam)
     flat = (state if nnx.to_flat_state(state) else nnx.state(model, nnx.Param)).flat_state()
     return arrays_sha256(None, {".".join(map(str, path)): to_host(value.get_value()) for path, value in flat})
+
+
+def device_kind() -> str:
+    """`cpu`, `TPU v5 lite`"""
+    return jax.devices()[0].device_kind
 
 
 def dtype_name(dtype: Any) -> str:

@@ -139,6 +139,24 @@ def test_another_evaluation_in_the_same_folder_is_refused_with_what_differs(home
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_killed_before_it_said_what_it_asks_is_started_anew(home, tmp_path, scripted):
+    folder = tmp_path / "evaluation" / "adapter"
+    folder.mkdir(parents=True)
+    (folder / ".tmp-provenance.json").write_text("{")
+    flags = ["--adapter", str(home / "adapter"), "--output-dir", str(tmp_path), *held_out(home)]
+    assert run(command.main, flags) == EXIT_OK
+
+
+def test_a_folder_of_something_else_is_left_alone(home, tmp_path, scripted, capsys):
+    folder = tmp_path / "evaluation" / "adapter"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    flags = ["--adapter", str(home / "adapter"), "--output-dir", str(tmp_path), *held_out(home)]
+    assert run(command.main, flags) == EXIT_MISTAKE
+    assert "holds notes.txt, but no evaluation" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
 def test_a_generation_error_is_no_answer_and_fails_the_command_until_it_is_gone(home, tmp_path, scripted, capsys):
     flags = ["--adapter", str(home / "adapter"), "--output-dir", str(tmp_path), *held_out(home)]
     scripted["error"] = "of 6 sides"
