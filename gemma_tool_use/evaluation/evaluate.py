@@ -40,6 +40,7 @@ from gemma_tool_use.evaluation.records import Result, Suite
 from gemma_tool_use.evaluation.tables import print_scores
 from gemma_tool_use.flags import parse
 from gemma_tool_use.settings import export_to_libraries, load_settings
+from gemma_tool_use.visible import visible
 
 if TYPE_CHECKING:
     from gemma_tool_use.conversation import Conversation
@@ -86,8 +87,9 @@ def _exit_code(finished: Mapping[str, Finished]) -> int:
         if one.errors:
             first = next(result for result in one.results if result.answer.error is not None)
             print(
-                f"{label}: {one.errors} questions have no answer, so its scores are too low; the first is "
-                f"{first.item.id}: {first.answer.error}. The same command asks them again",
+                f"{label}: no answer to {one.errors:,} of {len(one.results):,} questions, so its scores are too low. "
+                f"The first is {visible(first.item.id)}: {visible(first.answer.error or '')}. The same command asks "
+                "them again",
                 file=sys.stderr,
             )
     return EXIT_BLOCKED if any(one.errors for one in finished.values()) else EXIT_OK
@@ -182,7 +184,6 @@ def _evaluate(
     label: str,
     adapter: bool,
 ) -> Finished:
-    from gemma_tool_use.inference.replies import stop_ids
     from gemma_tool_use.inference.sampling import SamplingConfig
     from gemma_tool_use.inference.writing import Writer
 
@@ -196,7 +197,7 @@ def _evaluate(
         batch_size=config.batch_size,
         max_length=config.max_length,
     )
-    writer = Writer(loaded.sampler, tokenizer, stop_ids(dialect, tokenizer), sampling, adapter)
+    writer = Writer(loaded.sampler, tokenizer, dialect, sampling, adapter)
     identity = loaded.describe(adapter=adapter) | {"sampling": dataclasses.asdict(sampling)}
     versions = {"gemma-tool-use": __version__, "jax": metadata.version("jax")}
     provenance = identity | {"suites": dict(about), "versions": versions}

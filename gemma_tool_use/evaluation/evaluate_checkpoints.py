@@ -175,7 +175,6 @@ def _open(
     from gemma_tool_use.formats.dialects import get_dialect
     from gemma_tool_use.formats.tokenizer import load_tokenizer
     from gemma_tool_use.formats.turn_tags import in_turns_of
-    from gemma_tool_use.inference.replies import stop_ids
     from gemma_tool_use.inference.sampler import Sampler
     from gemma_tool_use.inference.sampling import SamplingConfig
     from gemma_tool_use.inference.subject import device_kind
@@ -194,7 +193,7 @@ def _open(
         suite=suite,
         prompt=prompt,
         about=about,
-        generate=Writer(Sampler(model), tokenizer, stop_ids(dialect, tokenizer), sampling),
+        generate=Writer(Sampler(model), tokenizer, dialect, sampling),
         identity=identity
         | {
             "tokenizer_sha256": tokenizer.fingerprint,

@@ -4,13 +4,14 @@ replies = reply_to(Sampler(model), tokenizer, get_dialect("gemma_json"), [conver
 replies[0].calls        # (ToolCall(name="get_weather", arguments={"city": "Oslo"}),)
 """
 
+import bisect
 from collections.abc import Sequence
 
 from gemma_tool_use.conversation import Conversation, Reply
 from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.encode import encode
 from gemma_tool_use.formats.tokenizer import Tokenizer
-from gemma_tool_use.inference.sampler import Sampler, SamplingConfig
+from gemma_tool_use.inference.sampler import EndOf, Sampler, SamplingConfig
 
 
 def reply_to(
@@ -44,6 +45,26 @@ def reply_text(tokens: Sequence[int], tokenizer: Tokenizer) -> str:
 def stop_ids(dialect: Dialect, tokenizer: Tokenizer) -> list[int]:
     """`<eos>` and those of the dialect's stop texts that are one control token.
 
-    A stop text of several tokens cannot be seen by the sampler; the dialect's parser ends the reply there instead.
+    A stop text of several tokens is none of them: `end_by_text` sees it, and the dialect's parser ends the reply there.
     """
     return [tokenizer.eos_id, *(tokenizer.control_ids[t] for t in dialect.stop_texts if t in tokenizer.control_ids)]
+
+
+def end_by_text(dialect: Dialect, tokenizer: Tokenizer) -> EndOf | None:
+    """Ends a reply at a stop text of several tokens, which it keeps; None for a dialect that has none.
+
+    Without it a model that writes `hermes` on Gemma's tokenizer, in which `<|im_end|>` is ordinary text, goes on to the
+    longest reply each time.
+    """
+    texts = [text for text in dialect.stop_texts if text not in tokenizer.control_ids]
+
+    def over(tokens: Sequence[int]) -> bool:
+        written = reply_text(tokens, tokenizer)
+        return any(text in written for text in texts)
+
+    def end_of(tokens: Sequence[int]) -> int | None:
+        if not over(tokens):
+            return None
+        return bisect.bisect_left(range(len(tokens)), True, key=lambda count: over(tokens[:count]))
+
+    return end_of if texts else None

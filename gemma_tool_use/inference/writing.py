@@ -1,6 +1,6 @@
 """A model as the evaluation takes it: prompts in, each reply handed over as soon as it is there.
 
-generate = Writer(Sampler(model), tokenizer, stop_ids(dialect, tokenizer), SamplingConfig(batch_size=64))
+generate = Writer(Sampler(model), tokenizer, dialect, SamplingConfig(batch_size=64))
 generate(prompts, {0, 2}, lambda number, written: print(number, written.text))
 """
 
@@ -8,8 +8,9 @@ import dataclasses
 import time
 from collections.abc import Callable, Collection, Sequence
 
+from gemma_tool_use.formats.dialect import Dialect
 from gemma_tool_use.formats.tokenizer import Tokenizer
-from gemma_tool_use.inference.replies import reply_text
+from gemma_tool_use.inference.replies import end_by_text, reply_text, stop_ids
 from gemma_tool_use.inference.sampler import Generated, Sampler
 from gemma_tool_use.inference.sampling import SamplingConfig
 
@@ -33,11 +34,14 @@ class Written:
 
 @dataclasses.dataclass(frozen=True)
 class Writer:
-    """Writes replies. `adapter`: False for the base weights alone, of a model that has LoRA."""
+    """Writes replies, each up to the dialect's end of one.
+
+    `adapter`: False for the base weights alone, of a model that has LoRA.
+    """
 
     sampler: Sampler
     tokenizer: Tokenizer
-    stop_ids: Sequence[int]
+    dialect: Dialect
     config: SamplingConfig
     adapter: bool = True
 
@@ -56,10 +60,11 @@ class Writer:
 
         self.sampler.generate_rows(
             prompts,
-            stop_ids=self.stop_ids,
+            stop_ids=stop_ids(self.dialect, self.tokenizer),
             pad_id=self.tokenizer.pad_id,
             config=self.config,
             adapter=self.adapter,
             wanted=wanted,
             on_finish=finish,
+            end_of=end_by_text(self.dialect, self.tokenizer),
         )

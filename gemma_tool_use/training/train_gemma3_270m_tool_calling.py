@@ -171,7 +171,6 @@ def _accuracy(
     from gemma_tool_use.data.rows import row_sizes
     from gemma_tool_use.evaluation.checkpoint_scores import point
     from gemma_tool_use.evaluation.encoded_rows import ask, encoded_suite
-    from gemma_tool_use.inference.replies import stop_ids
     from gemma_tool_use.inference.sampler import Sampler
     from gemma_tool_use.inference.sampling import SamplingConfig
     from gemma_tool_use.inference.writing import Writer
@@ -183,7 +182,7 @@ def _accuracy(
     longest = int(row_sizes(rows).targets.max()) + _ROOM
     sampling = SamplingConfig(max_new_tokens=longest, max_length=config.max_length + longest)
     sampler = Sampler(prepared.model, compute_dtype=prepared.compute_dtype)
-    writer = Writer(sampler, tokenizer, stop_ids(dialect, tokenizer), sampling)
+    writer = Writer(sampler, tokenizer, dialect, sampling)
 
     def measure() -> dict[str, float]:
         with prepared.on_mesh():

@@ -162,7 +162,7 @@ def test_a_generation_error_is_no_answer_and_fails_the_command_until_it_is_gone(
     scripted["error"] = "of 6 sides"
     assert run(command.main, flags) == EXIT_BLOCKED
     said = capsys.readouterr().err
-    assert "1 questions have no answer" in said
+    assert "no answer to 1 of 5 questions" in said
     assert "r6: the prompt is too long" in said
     total = scores(tmp_path / "evaluation" / "adapter")["suites"]["held-out"]["total"]
     assert (total["errors"], total["strict"]["right"], total["failures"]["generation_error"]["count"]) == (1, 2, 1)

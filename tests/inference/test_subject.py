@@ -7,6 +7,8 @@ import pytest
 from tiny_tokenizer import tiny_tokenizer
 
 from gemma_tool_use.errors import CheckpointError, ConfigError
+from gemma_tool_use.formats.dialects import get_dialect
+from gemma_tool_use.inference.replies import end_by_text, stop_ids
 from gemma_tool_use.inference.sampler import Generated
 from gemma_tool_use.inference.sampling import SamplingConfig
 from gemma_tool_use.inference.subject import Chosen, arrays_sha256, choose
@@ -93,10 +95,27 @@ class Scripted:
 def test_a_writer_hands_over_texts_and_errors_and_the_time_between():
     sampler, tokenizer, written = Scripted(), tiny_tokenizer(), {}
     config = SamplingConfig(max_new_tokens=3)
-    writer = Writer(sampler, tokenizer, [1], config, adapter=False)  # pyright: ignore[reportArgumentType]
+    dialect = get_dialect("gemma_json")
+    writer = Writer(sampler, tokenizer, dialect, config, adapter=False)  # pyright: ignore[reportArgumentType]
     writer([[2], [2], [2]], {0, 2}, written.__setitem__)
     assert written.keys() == {0, 2}
     assert (written[0].text, written[0].error) == ("", "too long")
     assert (written[2].text, written[2].new_tokens) == (tokenizer.decode([5, 6]), 2)
     assert written[2].seconds >= 0
-    assert sampler.asked == {"stop_ids": [1], "pad_id": tokenizer.pad_id, "config": config, "adapter": False}
+    assert sampler.asked == {
+        "stop_ids": stop_ids(dialect, tokenizer),
+        "pad_id": tokenizer.pad_id,
+        "config": config,
+        "adapter": False,
+        "end_of": None,
+    }
+
+
+def test_a_stop_text_of_several_tokens_ends_a_reply_at_its_last_token():
+    tokenizer = tiny_tokenizer()
+    end_of = end_by_text(get_dialect("hermes"), tokenizer)
+    assert end_of is not None
+    ended, more = tokenizer.encode("Hi!<|im_end|>"), tokenizer.encode(" and so on")
+    assert end_of(ended[:-1]) is None
+    assert end_of([*ended, *more]) == len(ended)
+    assert end_by_text(get_dialect("gemma_json"), tokenizer) is None
