@@ -38,7 +38,7 @@ from gemma_tool_use.evaluation.page.build import write_report
 from gemma_tool_use.evaluation.progress import Progress
 from gemma_tool_use.evaluation.records import Result, Suite
 from gemma_tool_use.evaluation.tables import print_scores
-from gemma_tool_use.flags import parse
+from gemma_tool_use.flags import name_first_words, parse
 from gemma_tool_use.settings import export_to_libraries, load_settings
 from gemma_tool_use.visible import visible
 
@@ -56,9 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from gemma_tool_use.inference.subject import choose, load
     from gemma_tool_use.models.resolve import resolve
 
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words and not words[0].startswith("-") and "=" not in words[0]:
-        words.insert(0, "--run")
+    words = name_first_words(sys.argv[1:] if argv is None else argv, ("run",))
     config = parse(
         EvaluateConfig, words, prog="gemma-tool-use evaluate", description="Asks a model and judges its tool calls."
     )

@@ -39,7 +39,7 @@ from gemma_tool_use.evaluation.evaluated import evaluate_in
 from gemma_tool_use.evaluation.folder import EVALUATIONS
 from gemma_tool_use.evaluation.held_out import HeldOutSuite, held_out_suite
 from gemma_tool_use.evaluation.progress import Progress
-from gemma_tool_use.flags import parse
+from gemma_tool_use.flags import name_first_words, parse
 from gemma_tool_use.settings import Settings, export_to_libraries, load_settings
 
 if TYPE_CHECKING:
@@ -121,9 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from gemma_tool_use.training.run_folder import RunFolder
     from gemma_tool_use.training.saved_models import SavedModels
 
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words and not words[0].startswith("-") and "=" not in words[0]:
-        words.insert(0, "--run")
+    words = name_first_words(sys.argv[1:] if argv is None else argv, ("run",))
     description = "Asks every checkpoint of a run the rows it held out, and names the best one."
     config = parse(CheckpointsConfig, words, prog="gemma-tool-use evaluate-checkpoints", description=description)
     settings = load_settings()
