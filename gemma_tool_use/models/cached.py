@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from gemma_tool_use.models.attention import masked_attention
 from gemma_tool_use.models.decoder import packed_attention, run_layers
+from gemma_tool_use.models.sharding import target_platform
 from gemma_tool_use.models.spec import ModelSpec
 
 Cache: TypeAlias = dict[str, list[jax.Array]]
@@ -98,16 +98,41 @@ def decode(model: Any, tokens: jax.Array, positions: jax.Array, cache: Cache) ->
       positions: int32 [rows], of these tokens; all earlier ones of the row are in the cache.
       cache: of `prefill`, or of the call before.
     """
-    rows = jnp.arange(tokens.shape[0])
     updated: Cache = {"k": [], "v": []}
 
     def attend(layer: int, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
         slots = cache["k"][layer].shape[1]
         for name, new in (("k", k), ("v", v)):
-            old = cache[name][layer]
-            updated[name].append(old.at[rows, positions % slots].set(new[:, 0].astype(old.dtype)))
+            updated[name].append(_write(cache[name][layer], new, positions % slots))
         visible = _held(positions, slots) >= 0
-        cap = model.spec.attention_softcap
-        return masked_attention(q, updated["k"][layer], updated["v"][layer], visible[:, None], softcap=cap)
+        return _attention(q, updated["k"][layer], updated["v"][layer], visible, model.spec.attention_softcap)
 
     return run_layers(model, tokens[:, None], positions[:, None], attend)[:, 0], updated
+
+
+def _write(cache: jax.Array, new: jax.Array, slot: jax.Array) -> jax.Array:
+    """`cache` [rows, slots, ...] with `new` [rows, 1, ...] in the slot [rows] of each row."""
+    new = new.astype(cache.dtype)
+    if target_platform() == "cpu":
+        # XLA's CPU backend takes a bfloat16 scatter to float32 and back, the whole cache each time: 5 ms for 64 rows of
+        # 512 slots, where choosing between old and new takes 0.7 ms.
+        return jnp.where((jnp.arange(cache.shape[1]) == slot[:, None])[:, :, None, None], new, cache)
+    return cache.at[jnp.arange(cache.shape[0]), slot].set(new[:, 0])
+
+
+def _attention(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, softcap: float | None) -> jax.Array:
+    """One query of each row, [rows, 1, heads, head size], against keys [rows, slots, ...]; `visible`: [rows, slots].
+
+    Both products ask for float32 sums: XLA's CPU backend would write a float32 copy of the cache for bfloat16 ones. 64
+    rows of 512 slots take 7.5 ms of one core a layer this way and 34 ms with the copy.
+    """
+    rows, _, heads, size = q.shape
+    groups = k.shape[2]
+    grouped = q.reshape(rows, groups, heads // groups, size)
+    scores = jnp.einsum("bgnh,bsgh->bgns", grouped, k, preferred_element_type=jnp.float32)
+    if softcap is not None:
+        scores = softcap * jnp.tanh(scores / softcap)
+    scores = jnp.where(visible[:, None, None], scores, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    out = jnp.einsum("bgns,bsgh->bgnh", weights, v, preferred_element_type=jnp.float32)
+    return out.astype(q.dtype).reshape(q.shape)
