@@ -102,7 +102,8 @@ def test_samples_depend_on_the_seed_of_their_prompt_alone(sampler):
     seeds = list(range(30))
     together = [row.tokens for row in rows(sampler, MANY, config, seeds=seeds)]
     other = dataclasses.replace(config, seed=5)
-    assert [row.tokens for row in rows(sampler, MANY[::-1], other, seeds=seeds[::-1])] == together[::-1]
+    some = slice(17, 9, -1)  # they lie in other rows of the cache than among all thirty
+    assert [row.tokens for row in rows(sampler, MANY[some], other, seeds=seeds[some])] == together[some]
     same = [MANY[3]] * 30
     assert len({tuple(reply) for reply in run(sampler, same, config)}) == 30
     assert run(sampler, same, config) == run(sampler, same, config) != run(sampler, same, other)
