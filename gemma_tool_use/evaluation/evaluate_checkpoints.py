@@ -39,6 +39,7 @@ from gemma_tool_use.evaluation.evaluated import evaluate_in
 from gemma_tool_use.evaluation.folder import EVALUATIONS
 from gemma_tool_use.evaluation.held_out import HeldOutSuite, held_out_suite
 from gemma_tool_use.evaluation.progress import Progress
+from gemma_tool_use.evaluation.tables import print_wide
 from gemma_tool_use.flags import name_first_words, parse
 from gemma_tool_use.settings import Settings, export_to_libraries, load_settings
 
@@ -141,8 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not points:
         raise CheckpointError("no checkpoint could be asked: " + "; ".join(damaged))
     write_checkpoints(folder.path / EVALUATIONS, points, found.identity | {"rows": found.about})
-    console = Console()
-    console.print(checkpoint_table(points), width=None if console.is_terminal else 160)
+    print_wide(checkpoint_table(points), Console())
     _tell(points, damaged, folder.path / EVALUATIONS)
     return EXIT_BLOCKED if damaged or any(one.errors for one in points) else EXIT_OK
 

@@ -35,8 +35,12 @@ def score_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def print_scores(scores: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """Prints `score_table`; into a file or pipe as wide as it is, for those who search in it."""
-    width = console.width if console.is_terminal else _WIDE
-    console.print(score_table(scores), width=width)
+    print_wide(score_table(scores), console)
+
+
+def print_wide(table: Table, console: Console) -> None:
+    """Prints a table; where there is no terminal to fit, no column is cut."""
+    (console if console.is_terminal else Console(file=console.file, width=_WIDE)).print(table)
 
 
 def percent(share: Mapping[str, Any]) -> str:

@@ -110,7 +110,8 @@ def test_an_adapter_and_its_base_are_asked_in_one_command(home, tmp_path, script
     assert both["base"]["provenance"]["items"] == both["adapter"]["provenance"]["items"]
     printed = capsys.readouterr().out
     assert "held-out/one_call" in printed
-    assert "60.0 % [" in printed
+    assert "60.0 % [23.1, 88.2]" in printed
+    assert "argument_value_precision" in printed
 
 
 def test_killed_twice_and_continued_equals_the_undisturbed_run_byte_for_byte(home, tmp_path, scripted):
