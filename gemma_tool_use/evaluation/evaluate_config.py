@@ -64,7 +64,7 @@ class EvaluateConfig:
     batch_size: int = 64
     """Prompts that are decoded together."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Compute dtype; auto is bfloat16 on a TPU or GPU and float32 on a CPU."""
+    """Compute dtype; auto is bfloat16 on a TPU, GPU or a CPU with AMX, else float32."""
     output_dir: Path | None = None
     """Where evaluation/LABEL is made; none for the folder of the run or adapter, or this folder for --model."""
     label: str | None = None

@@ -11,9 +11,8 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -27,10 +26,10 @@ from gemma_tool_use.inference.sampler import Sampler
 from gemma_tool_use.models.adapter import MANIFEST, load_adapter, read_adapter, read_manifest
 from gemma_tool_use.models.load import Identity, identity, load_base, read_spec
 from gemma_tool_use.models.lora_spec import LoraSpec, Quantization
+from gemma_tool_use.models.precision import ComputeDtype, compute_dtype
 from gemma_tool_use.models.resolve import LocalCheckpoint
 from gemma_tool_use.models.sharding import to_host
 
-ComputeDtype = Literal["auto", "float32", "bfloat16"]
 _RUN, _WHOLE_MODEL = "run.json", "model"
 
 
@@ -150,7 +149,7 @@ def load(chosen: Chosen, local: LocalCheckpoint, *, dtype: ComputeDtype, dialect
     Args:
       chosen: from `choose`.
       local: `resolve(chosen.model)`.
-      dtype: `auto` is float32 on a CPU and bfloat16 elsewhere.
+      dtype: as in `compute_dtype`.
       dialect: in place of the one it was trained with; without either `gemma_json`.
 
     Raises:
@@ -174,13 +173,6 @@ def load(chosen: Chosen, local: LocalCheckpoint, *, dtype: ComputeDtype, dialect
         dtype=compute,
         quantization=chosen.quantization,
     )
-
-
-def compute_dtype(name: ComputeDtype) -> Any:
-    """The dtype that a flag means on this machine."""
-    if name == "auto":
-        return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
-    return jnp.dtype(name)
 
 
 def arrays_sha256(spec: LoraSpec | None, arrays: Mapping[str, np.ndarray]) -> str:

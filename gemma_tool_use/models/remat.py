@@ -28,7 +28,7 @@ def kept(x: jax.Array, name: str) -> jax.Array:
     return checkpoint_name(x, name)
 
 
-def rematerialised(layer: Callable[[jax.Array], jax.Array], remat: Remat) -> Callable[[jax.Array], jax.Array]:
+def rematerialised(layer: Callable[..., jax.Array], remat: Remat) -> Callable[..., jax.Array]:
     """The layer with another backward pass: same numbers."""
     if remat == "none":
         return layer

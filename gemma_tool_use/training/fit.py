@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from flax import nnx
 from tunix.sft import peft_trainer
@@ -30,6 +29,7 @@ from gemma_tool_use.formats.dialects import get_dialect
 from gemma_tool_use.formats.tokenizer import Tokenizer, check_vocabulary, load_tokenizer
 from gemma_tool_use.formats.turn_tags import in_turns_of
 from gemma_tool_use.models.load import Identity, identity, read_spec
+from gemma_tool_use.models.precision import compute_dtype
 from gemma_tool_use.models.resolve import LocalCheckpoint
 from gemma_tool_use.models.sharding import ROW_AXES, on_mesh
 from gemma_tool_use.training.accuracy import CHOSEN_BY, AccuracyWatch
@@ -42,7 +42,7 @@ from gemma_tool_use.training.loss import LossOptions
 from gemma_tool_use.training.mesh import make_mesh, place_batch, row_parts, row_share, weight_parts
 from gemma_tool_use.training.methods import Trainable, begin_trainable, trainable_type
 from gemma_tool_use.training.metrics import Backend, JsonlBackend, Logger, TensorBoardBackend, WandbBackend
-from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
+from gemma_tool_use.training.optimizer import BY_ARRAY, make_optimizer, make_schedule
 from gemma_tool_use.training.plans import held_out_plan, total_steps, training_plan
 from gemma_tool_use.training.prepare_rows import Rows, prepare_rows
 from gemma_tool_use.training.progress import ProgressHooks
@@ -105,7 +105,7 @@ def prepare(config: TrainConfig, local: LocalCheckpoint, *, cache: Path) -> Prep
     tokenizer = load_tokenizer(local.require_tokenizer())
     dialect = in_turns_of(dialect, tokenizer)
     rows = prepare_rows(config, dialect, tokenizer, cache=cache)
-    dtype, spec = compute_dtype(config), read_spec(local)
+    dtype, spec = compute_dtype(config.dtype), read_spec(local)
     check_vocabulary(tokenizer, spec.vocab_size)
     mesh = make_mesh(config.mesh, spec, weight_bytes=weight_bytes(config, spec, dtype=dtype))
     require_weights(config, spec, dtype=dtype, parts=weight_parts(mesh), room=device_room())
@@ -125,13 +125,6 @@ def prepare(config: TrainConfig, local: LocalCheckpoint, *, cache: Path) -> Prep
         mesh=mesh,
         compute_dtype=dtype,
     )
-
-
-def compute_dtype(config: TrainConfig) -> Any:
-    """The dtype of base weights and activations."""
-    if config.dtype == "auto":
-        return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
-    return jnp.dtype(config.dtype)
 
 
 def check_space(config: TrainConfig, prepared: Prepared, folder: RunFolder) -> None:
@@ -225,7 +218,7 @@ def make_trainer(
 ) -> ToolCallTrainer:
     return ToolCallTrainer(
         prepared.model,
-        _optimizer(config, steps=steps),
+        _optimizer(config, steps=steps, on_one_device=prepared.mesh is None),
         peft_trainer.TrainingConfig(
             eval_every_n_steps=config.eval_every,
             max_steps=steps,
@@ -241,7 +234,7 @@ def make_trainer(
     )
 
 
-def _optimizer(config: TrainConfig, *, steps: int) -> optax.GradientTransformationExtraArgs:
+def _optimizer(config: TrainConfig, *, steps: int, on_one_device: bool) -> optax.GradientTransformationExtraArgs:
     schedule = make_schedule(
         config.schedule, learning_rate=config.learning_rate, steps=steps, warmup_share=config.warmup_share
     )
@@ -252,6 +245,7 @@ def _optimizer(config: TrainConfig, *, steps: int) -> optax.GradientTransformati
         clip_norm=config.clip_norm,
         spike_sd=config.spike_sd,
         spike_window=config.spike_window,
+        as_vector=config.method != "full" and on_one_device and config.optimizer not in BY_ARRAY,
     )
 
 

@@ -35,6 +35,7 @@ class GuardState(NamedTuple):
     Attributes:
       inner_state: of the guarded optimizer.
       report: of the newest step.
+      gradient_norm: of the newest step, float32, before any clipping.
       losses: float32 [window], the newest losses of steps that were taken, as a ring.
       taken: int32, how many were written to it in this stage.
       stage: int32, stage of the newest step.
@@ -42,6 +43,7 @@ class GuardState(NamedTuple):
 
     inner_state: Any
     report: GuardReport
+    gradient_norm: jax.Array
     losses: jax.Array
     taken: jax.Array
     stage: jax.Array
@@ -72,6 +74,7 @@ def skip_bad_steps(
         return GuardState(
             inner_state=inner.init(params),
             report=GuardReport(report_0, report_1, report_2),
+            gradient_norm=jnp.zeros((), jnp.float32),
             losses=jnp.zeros(window, jnp.float32),
             taken=taken,
             stage=stage,
@@ -84,7 +87,9 @@ def skip_bad_steps(
         stage = jnp.asarray(stage, jnp.int32)
         taken = jnp.where(stage == state.stage, state.taken, 0)
         spike = (spike_sd > 0) & (taken >= window) & _is_spike(loss, state.losses, spike_sd)
-        verdict = jnp.where(_all_finite((loss, updates, new_updates)), jnp.where(spike, SPIKE, GOOD), NOT_FINITE)
+        # Of gradients that are not finite neither is the norm, which clipping needs anyway.
+        norm = optax.global_norm(updates)
+        verdict = jnp.where(_all_finite((loss, norm, new_updates)), jnp.where(spike, SPIKE, GOOD), NOT_FINITE)
         good = verdict == GOOD
         losses = state.losses.at[taken % window].set(loss.astype(jnp.float32))
         nothing = jax.tree.map(jnp.zeros_like, new_updates)
@@ -101,6 +106,7 @@ def skip_bad_steps(
                 in_row=(state.report.in_row + 1) * bad,
                 skipped=state.report.skipped + bad,
             ),
+            gradient_norm=norm.astype(jnp.float32),
             losses=losses,
             taken=taken + 1 - bad,
             stage=stage,
@@ -113,6 +119,11 @@ def skip_bad_steps(
 def guard_report(opt_state: Any) -> GuardReport:
     """What the guard made of the newest step; `opt_state` is that of `skip_bad_steps`, as optax or as Flax holds it."""
     return GuardReport(*(jnp.asarray(value[...]) for value in opt_state.report))
+
+
+def gradient_norm(opt_state: Any) -> jax.Array:
+    """Norm of the newest step's gradients, float32 []; `opt_state` as for `guard_report`."""
+    return jnp.asarray(opt_state.gradient_norm[...])
 
 
 def _is_spike(loss: jax.Array, losses: jax.Array, spike_sd: float) -> jax.Array:

@@ -26,7 +26,7 @@ from tunix.sft import metrics_logger, peft_trainer, sharding_utils
 
 from gemma_tool_use.models.lora import cast_lora
 from gemma_tool_use.training.checkpoints import Checkpoints
-from gemma_tool_use.training.guard import GuardReport, guard_report
+from gemma_tool_use.training.guard import GuardReport, gradient_norm, guard_report
 from gemma_tool_use.training.loss import PLAIN, LossOptions, token_loss_sum
 from gemma_tool_use.training.methods import trainable_type
 from gemma_tool_use.training.metrics import Logger
@@ -164,7 +164,7 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
             loss, gradients = _accumulate(jax.value_and_grad(loss_fn), trained, batch)
             optimizer.update(model, gradients, loss=loss, stage=batch.get("stage", 0))
             report = StepReport(guard_report(optimizer.opt_state), _learning_rate(optimizer))
-            return loss, report, optax.global_norm(gradients)
+            return loss, report, gradient_norm(optimizer.opt_state)
 
         return train_step
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from gemma_tool_use.training.guard import GOOD, NOT_FINITE, SPIKE, guard_report, skip_bad_steps
+from gemma_tool_use.training.guard import GOOD, NOT_FINITE, SPIKE, gradient_norm, guard_report, skip_bad_steps
 
 PARAMS = {"a": jnp.ones(3)}
 GRADIENT = {"a": jnp.ones(3)}
@@ -48,9 +48,18 @@ def test_a_finite_gradient_whose_update_overflows_is_skipped():
     optimizer = skip_bad_steps(optax.scale(1e30), spike_sd=0.0, window=2)
     updates: Any
     state: Any = optimizer.init(PARAMS)
-    updates, state = optimizer.update({"a": jnp.full(3, 1e30)}, state, PARAMS, loss=jnp.float32(1))
+    updates, state = optimizer.update({"a": jnp.full(3, 1e15)}, state, PARAMS, loss=jnp.float32(1))
     assert int(guard_report(state).verdict) == NOT_FINITE
     assert not np.asarray(updates["a"]).any()
+
+
+def test_the_guard_tells_the_norm_of_the_gradients_as_they_came():
+    optimizer = skip_bad_steps(optax.clip_by_global_norm(1.0), spike_sd=0.0, window=2)
+    params = {"a": jnp.zeros(2), "b": jnp.zeros(())}
+    _, state = optimizer.update(
+        {"a": jnp.array([2.0, 3.0]), "b": jnp.array(6.0)}, optimizer.init(params), params, loss=jnp.float32(1)
+    )
+    assert float(gradient_norm(state)) == 7
 
 
 def test_a_spike_changes_neither_weights_nor_moments_nor_what_counts_as_one():
