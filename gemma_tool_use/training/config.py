@@ -131,7 +131,8 @@ class TrainConfig:
     max_skipped: int = 5
     """Stop when this many steps in a row had to be skipped."""
     dtype: Dtype = "auto"
-    """Compute dtype; auto is bfloat16 on a TPU, GPU or a CPU with AMX, else float32. Adapter and optimizer stay float32."""
+    """Compute dtype; auto is bfloat16 on a TPU, a GPU or a CPU with AMX, else float32. Adapter and optimizer stay
+    float32."""
     remat: Remat = "auto"
     """What the backward pass computes again instead of keeping it: none, projections (a fifth more arithmetic) or
     layers (a third more); auto takes the least that fits a TPU or GPU, and none on a CPU."""

@@ -133,7 +133,9 @@ def check_space(config: TrainConfig, prepared: Prepared, folder: RunFolder) -> N
       ConfigError: the checkpoints of the run do not fit on the disk.
     """
     trained = nnx.state(prepared.model, trainable_type(prepared.model))
-    moments = jax.eval_shape(_optimizer(config, steps=1).init, nnx.as_pure(trained))
+    moments = jax.eval_shape(
+        _optimizer(config, steps=1, on_one_device=prepared.mesh is None).init, nnx.as_pure(trained)
+    )
     size = sum(array.size * array.dtype.itemsize for array in jax.tree.leaves((trained, moments)))
     require_space(folder.checkpoints, checkpoint_bytes=size, keep=config.keep)
 
