@@ -31,3 +31,27 @@ def test_memory_that_was_freed_is_used_again_without_a_page_fault():
         pytest.skip("the C library is not glibc, whose mallopt is what is tested")
     assert faults < 100
     assert page_faults("default")[1] > 100 * 4
+
+
+GIVEN_BACK = """
+import resource, sys
+import numpy as np
+import psutil
+from gemma_tool_use.heap import give_back, keep_freed_memory
+
+keep_freed_memory()
+below, between = np.ones(2**28, np.uint8), np.ones(1000)
+after = np.ones(1000)
+del below
+rss = lambda: psutil.Process().memory_info().rss
+before = rss()
+give_back()
+print(before - rss())
+"""
+
+
+def test_free_memory_can_be_given_back():
+    if not page_faults("keep")[0]:
+        pytest.skip("the C library is not glibc, whose malloc_trim is what is tested")
+    answer = subprocess.run([sys.executable, "-c", GIVEN_BACK], capture_output=True, text=True, check=True)
+    assert int(answer.stdout) > 2**27

@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 
 from gemma_tool_use.data.packing import BatchPlan
 from gemma_tool_use.errors import ConfigError
+from gemma_tool_use.heap import give_back
 from gemma_tool_use.models.remat import Remat, choose_remat
 from gemma_tool_use.models.spec import ModelSpec
 from gemma_tool_use.training.config import TrainConfig
@@ -109,6 +110,7 @@ def check_step(
 
     need = memory_of(batch)
     ready()
+    give_back()
     room = device_room()
     if need is not None and peak(need, room) <= room.limit:
         return need

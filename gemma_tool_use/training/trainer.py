@@ -24,6 +24,7 @@ import optax
 from flax import nnx
 from tunix.sft import metrics_logger, peft_trainer, sharding_utils
 
+from gemma_tool_use.heap import give_back
 from gemma_tool_use.models.lora import cast_lora
 from gemma_tool_use.training.checkpoints import Checkpoints
 from gemma_tool_use.training.guard import GuardReport, gradient_norm, guard_report
@@ -124,6 +125,7 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
     def _run_eval(self, eval_ds: Iterable[Any], eval_step_fn: Callable[..., Any]) -> None:
         if self.evaluate_first:
             super()._run_eval(eval_ds, eval_step_fn)
+            give_back()
         self.evaluate_first = True
 
     def _save_last_checkpoint(self) -> None:
