@@ -6,8 +6,8 @@ give_back()              # after weights were read, after an evaluation
 A step on a CPU frees some gigabytes of temporary arrays and asks for the same again. glibc hands such blocks back to
 the kernel, which clears every page anew: 1.1 million page faults a step, 10.3 s instead of 6.4 s on a virtual machine
 of two cores (4 x 640 tokens, bfloat16). So blocks stay in the one heap of the process, until `give_back` is called
-between two phases of a run whose blocks differ: the free ones of the first would stay beside those of the second. (Huge pages, asked for by `madvise`, made the first step 2.5 s slower
-there, and the others no faster than they differ among themselves.)
+between two phases of a run whose blocks differ: the free ones of the first would stay beside those of the second. Huge
+pages, asked for by `madvise`, made the first step 2.5 s slower there, and the others no faster than they differ.
 """
 
 import ctypes
