@@ -176,9 +176,9 @@ def _split(
 def _keys(table: pa.Table) -> Keys:
     apis = table["apis"].combine_chunks()
     return Keys(
-        questions=table["question"].to_numpy(),
-        apis=apis.flatten().to_numpy(),
-        offsets=np.concatenate([[0], np.cumsum(apis.value_lengths().to_numpy())]),
+        questions=number_array(table["question"]),
+        apis=number_array(apis.flatten()),
+        offsets=np.concatenate([[0], np.cumsum(number_array(apis.value_lengths()))]),
     )
 
 
@@ -186,7 +186,7 @@ def keys_of(con: duckdb.DuckDBPyConnection, files: list[str]) -> tuple[Keys, np.
     """Keys, side (bool) and position (int64) of the rows of files that say it of each."""
     sql = "SELECT position, eval, question, apis FROM read_parquet($files) ORDER BY position"
     table = query(con, sql, files=files)
-    return _keys(table), table["eval"].to_numpy(), table["position"].to_numpy()
+    return _keys(table), number_array(table["eval"]), number_array(table["position"])
 
 
 def check_split(keys: Keys, is_eval: np.ndarray, positions: np.ndarray, kept: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gemma_tool_use.data.arrow_numbers import number_array
 from gemma_tool_use.data.engine import duplicates
 from gemma_tool_use.data.engine.atomic import write_json, written
 from gemma_tool_use.data.engine.changes import Changes
@@ -99,12 +100,12 @@ def rewrite(
 def _order(con: Any, files: list[str], path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Writes the order of the rows; returns bool and uint8 [rows], the side and stage of each."""
     table = query(con, "SELECT position, eval, stage FROM read_parquet($files) ORDER BY stage, position", files=files)
-    is_eval = table["eval"].to_numpy()
+    is_eval = number_array(table["eval"])
     with written(path) as temporary:
         pq.write_table(
             pa.table({"position": table["position"], "eval": is_eval, "ordinal": ordinals(is_eval)}), temporary
         )
-    return is_eval, table["stage"].to_numpy()
+    return is_eval, number_array(table["stage"])
 
 
 def _counts(stages: np.ndarray) -> dict[str, int]:

@@ -13,8 +13,6 @@ tools almost everywhere, and then the eval side gets less than was asked for rat
 import dataclasses
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 SIDES = TRAIN, EVAL = "train", "eval"
 """Names of the sides; `SIDES[is_eval]`."""
@@ -103,6 +101,10 @@ def mixed(values: np.ndarray, seed: int) -> np.ndarray:
 
 def _groups(keys: Keys) -> np.ndarray:
     """int [rows]: the connected component of each row."""
+    # Workers import this module and group nothing; SciPy takes each of them 0.2 s.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     names, question = np.unique(keys.questions, return_inverse=True)
     apis, api = np.unique(keys.apis, return_inverse=True)
     nodes = len(names) + len(apis)

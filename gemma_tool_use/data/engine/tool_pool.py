@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from gemma_tool_use.conversation import ToolSpec, tool_from_dict
+from gemma_tool_use.data.arrow_numbers import number_array
 from gemma_tool_use.data.augment import Reservoir, ToolPool, read_tools, write_tools
 from gemma_tool_use.data.engine.atomic import written
 from gemma_tool_use.data.engine.changes import Changes
@@ -49,7 +50,7 @@ def write_pools(
         JOIN read_parquet($decisions) USING (position) GROUP BY ALL ORDER BY eval, api
     """
     table = query(con, sql, files=kept, decisions=str(decisions))
-    is_eval, apis, positions = (table[name].to_numpy() for name in ("eval", "api", "position"))
+    is_eval, apis, positions = (number_array(table[name]) for name in ("eval", "api", "position"))
     seed = changes.augment.seed
     if changes.tools_pool is not None:
         given = read_tools(changes.tools_pool)
