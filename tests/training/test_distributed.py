@@ -105,7 +105,7 @@ def test_the_death_of_a_process_ends_the_others_with_a_message():
 def flags(home: Path, name: str, *more: str) -> list[str]:
     settings = (
         "--max-length 1200 --rank 2 --batch-size 2 --epochs 6 --learning-rate 0.01 --eval-share 0.2 --eval-every 4 "
-        "--save-every 4 --dialect gemma_json_compact --no-compilation-cache"
+        "--save-every 4 --dialect gemma_json_compact --dtype float32 --no-compilation-cache"
     )
     where = ["--model", str(home / "model"), "--data", str(home / "rows.jsonl"), "--output-dir", str(home / name)]
     return [*where, *settings.split(), *more]

@@ -146,7 +146,7 @@ def flags(tmp_path_factory):
     where = ["--model", str(home / "model"), "--data", str(home / "rows.jsonl"), "--output-dir", str(home / "run")]
     settings = (
         "--max-length 1200 --rank 2 --batch-size 2 --epochs 5 --eval-share 0.2 --eval-every 7 --no-packing "
-        "--dialect gemma_json_compact"
+        "--dialect gemma_json_compact --dtype float32"
     )
     return home, [*where, *settings.split()]
 

@@ -36,7 +36,7 @@ def home(tmp_path_factory):
 def flags(home: Path, name: str, *more: str) -> list[str]:
     settings = (
         "--max-length 416 --packed-length 416 --rank 2 --batch-size 2 --epochs 1.5 --learning-rate 0.01 "
-        "--eval-share 0.2 --eval-every 2 --save-every 2 --keep 2 --dialect gemma_json_compact"
+        "--eval-share 0.2 --eval-every 2 --save-every 2 --keep 2 --dialect gemma_json_compact --dtype float32"
     )
     where = ["--model", str(home / "model"), "--data", str(home / "rows.jsonl"), "--output-dir", str(home / name)]
     return [*where, *settings.split(), *more]
