@@ -29,8 +29,8 @@ from gemma_tool_use.training.progress import ProgressHooks
 STEPS = 16
 SETTINGS = (
     "--max-length 1200 --no-packing --rank 2 --batch-size 1 --epochs 2 --learning-rate 0.01 --eval-share 0.2 "
-    "--eval-every 4 --save-every 3 --keep 3 --log-every 1 --spike-window 4 --max-skipped 3 --dialect gemma_json_compact "
-    "--dtype float32"
+    "--eval-every 4 --save-every 3 --keep 3 --log-every 1 --spike-window 4 --max-skipped 3 "
+    "--dialect gemma_json_compact --dtype float32"
 )
 
 
