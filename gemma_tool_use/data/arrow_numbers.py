@@ -22,7 +22,7 @@ def number_array(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     whole = pa.Array.from_buffers(column.type, len(column), [None, column.buffers()[1]], offset=column.offset)
     values = np.from_dlpack(whole)
     if column.null_count:  # `fill_null` imports pandas, too
-        values = values * np.from_dlpack(column.is_valid().cast(pa.uint8())).astype(values.dtype)
+        values = np.multiply(values, np.from_dlpack(column.is_valid().cast(pa.uint8())), dtype=values.dtype)
     return values.view(bool) if is_boolean else values
 
 

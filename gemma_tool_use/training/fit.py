@@ -42,7 +42,7 @@ from gemma_tool_use.training.loss import LossOptions
 from gemma_tool_use.training.mesh import make_mesh, place_batch, row_parts, row_share, weight_parts
 from gemma_tool_use.training.methods import Trainable, begin_trainable, trainable_type
 from gemma_tool_use.training.metrics import Backend, JsonlBackend, Logger, TensorBoardBackend, WandbBackend
-from gemma_tool_use.training.optimizer import BY_ARRAY, make_optimizer, make_schedule
+from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
 from gemma_tool_use.training.plans import held_out_plan, total_steps, training_plan
 from gemma_tool_use.training.prepare_rows import Rows, prepare_rows
 from gemma_tool_use.training.progress import ProgressHooks
@@ -133,9 +133,7 @@ def check_space(config: TrainConfig, prepared: Prepared, folder: RunFolder) -> N
       ConfigError: the checkpoints of the run do not fit on the disk.
     """
     trained = nnx.state(prepared.model, trainable_type(prepared.model))
-    moments = jax.eval_shape(
-        _optimizer(config, steps=1, on_one_device=prepared.mesh is None).init, nnx.as_pure(trained)
-    )
+    moments = jax.eval_shape(_optimizer(config, steps=1).init, nnx.as_pure(trained))
     size = sum(array.size * array.dtype.itemsize for array in jax.tree.leaves((trained, moments)))
     require_space(folder.checkpoints, checkpoint_bytes=size, keep=config.keep)
 
@@ -220,7 +218,7 @@ def make_trainer(
 ) -> ToolCallTrainer:
     return ToolCallTrainer(
         prepared.model,
-        _optimizer(config, steps=steps, on_one_device=prepared.mesh is None),
+        _optimizer(config, steps=steps),
         peft_trainer.TrainingConfig(
             eval_every_n_steps=config.eval_every,
             max_steps=steps,
@@ -236,7 +234,7 @@ def make_trainer(
     )
 
 
-def _optimizer(config: TrainConfig, *, steps: int, on_one_device: bool) -> optax.GradientTransformationExtraArgs:
+def _optimizer(config: TrainConfig, *, steps: int) -> optax.GradientTransformationExtraArgs:
     schedule = make_schedule(
         config.schedule, learning_rate=config.learning_rate, steps=steps, warmup_share=config.warmup_share
     )
@@ -247,7 +245,6 @@ def _optimizer(config: TrainConfig, *, steps: int, on_one_device: bool) -> optax
         clip_norm=config.clip_norm,
         spike_sd=config.spike_sd,
         spike_window=config.spike_window,
-        as_vector=config.method != "full" and on_one_device and config.optimizer not in BY_ARRAY,
     )
 
 

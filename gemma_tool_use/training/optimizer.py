@@ -16,8 +16,6 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "rmsprop": optax.rmsprop,
     "sgd": optax.sgd,
 }
-BY_ARRAY = {"adafactor", "lamb"}
-"""Optimizers for which an array is more than its values."""
 _DECAYS_BY = {"adamw": "weight_decay", "lamb": "weight_decay", "lion": "weight_decay", "adafactor": "weight_decay_rate"}
 
 
@@ -46,21 +44,10 @@ def make_optimizer(
     clip_norm: float,
     spike_sd: float = 0.0,
     spike_window: int = 1,
-    as_vector: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """Clipping, then the optimizer, inside the guard of `guard.py`, so `update` wants the `loss` as well.
 
     The learning rate is an injected hyperparameter, so that Tunix can log it.
-
-    Args:
-      name: one of `OPTIMIZERS`.
-      schedule: learning rate by step.
-      weight_decay: where the optimizer has one.
-      clip_norm: largest norm of the gradients; 0 does not clip.
-      spike_sd, spike_window: of the guard.
-      as_vector: joins all arrays to one vector for the update. For an adapter of 216 small arrays half of the step's
-        program is this update, and compiling it or reading it from the cache takes as long as its size. Not for
-        `BY_ARRAY`, and not for arrays that are spread over devices.
     """
     options = {_DECAYS_BY[name]: weight_decay} if name in _DECAYS_BY and weight_decay else {}
     if name == "adamw":
@@ -71,5 +58,4 @@ def make_optimizer(
         return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer) if clip_norm else optimizer
 
     inner = optax.inject_hyperparams(build)(learning_rate=schedule)
-    guarded = skip_bad_steps(inner, spike_sd=spike_sd, window=spike_window)
-    return optax.flatten(guarded) if as_vector else guarded
+    return skip_bad_steps(inner, spike_sd=spike_sd, window=spike_window)
