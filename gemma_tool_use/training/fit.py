@@ -257,11 +257,11 @@ def _continue(
       The first step to be logged; what an earlier start logged of it and later ones does not count.
     """
     step = trainer.train_steps
+    if is_writer():  # another process may be late, and would drop what this one has logged by then
+        # Without a checkpoint, all of a run that was killed before its first one.
+        folder.drop_metrics_after(-1 if trainer.restored is None else step)
     if trainer.restored is None:
-        folder.drop_metrics_after(-1)  # of a run that was killed before its first checkpoint
         return 0
-    if is_writer():
-        folder.drop_metrics_after(step)
     feed.restore(step, trainer.restored)
     eval_loss = folder.logged("eval/loss", step)
     trainer.evaluate_first = eval_loss is None and step % eval_every == 0
