@@ -372,6 +372,7 @@ PRESETS = {
         # with 5 % to spare; 256 and 288 leave 14 and 10 % unused.
         packed_length=272,
         batch_size=1,
+        dtype="float32",  # what its figures were measured in, also where auto is bfloat16
         learning_rate=5e-4,
         warmup_share=0.1,
         eval_share=0.02,
