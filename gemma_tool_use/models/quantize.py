@@ -15,6 +15,7 @@ The scale of a four-bit block is the one that leaves the smallest squared error 
 value: a model as small as Gemma 3 270M has little to spare. Before any training, packing only the attention raised its
 loss on held-out tool calls by 4.8 % with the largest value and by 0.6 % with the best of 24 scales; only the MLP by
 2.3 % and -0.4 %; only the embedding by 2.9 % and -0.9 %, nearly all of it as output projection.
+The search here tries six scales; the whole model packed with it stood 4.4 % higher (64 rows, 2.161 to 2.256).
 """
 
 import dataclasses
