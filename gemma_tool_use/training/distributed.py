@@ -193,6 +193,7 @@ def check_shared(folder: Path) -> None:
     unseen = np.flatnonzero(multihost_utils.process_allgather(np.asarray(not file.exists())))
     if is_writer():
         file.unlink()
+    multihost_utils.sync_global_devices("the file is gone")  # before any process looks at what the folder holds
     if len(unseen):
         raise ConfigError(
             f"processes {', '.join(map(str, unseen))} do not see what process 0 writes into {folder}. Choose an "
