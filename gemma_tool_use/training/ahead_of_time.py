@@ -31,7 +31,7 @@ from gemma_tool_use.models.spec import ModelSpec
 from gemma_tool_use.models.tpu.splash import attention_block
 from gemma_tool_use.training.loss import ACCELERATOR_CHUNK
 from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
-from gemma_tool_use.training.trainer import ToolCallTrainer
+from gemma_tool_use.training.trainer import train_step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,13 +150,6 @@ def _mesh(topology: str) -> Mesh:
     return Mesh(np.array(devices).reshape(-1, 1, 1), AXES)
 
 
-class _Step(ToolCallTrainer):
-    """The step of a trainer without the run around it: no checkpoints, no metrics."""
-
-    def __init__(self, model: nnx.Module) -> None:
-        self.model, self._compute_dtype = model, jnp.bfloat16
-
-
 def _abstract_step(spec: ModelSpec, lora: LoraSpec, remat: Remat) -> tuple[Any, Any]:
     """A function (state, batch) to (results, state), and the shapes of the state: model and optimizer."""
 
@@ -169,12 +162,12 @@ def _abstract_step(spec: ModelSpec, lora: LoraSpec, remat: Remat) -> tuple[Any, 
     optimizer = make_optimizer("adamw", schedule, weight_decay=0.0, clip_norm=1.0)
     model = nnx.eval_shape(build)
     guarded = nnx.eval_shape(lambda model: nnx.Optimizer(model, optimizer, wrt=nnx.LoRAParam), model)
-    train_step = _Step(model).create_train_step_fn()
     graphdef, state = nnx.split((model, guarded))
+    run = train_step(jnp.bfloat16)
 
     def step(state: Any, batch: Any) -> tuple[Any, Any]:
         model, optimizer = nnx.merge(graphdef, state)
-        return train_step(model, optimizer, batch), nnx.state((model, optimizer))
+        return run(model, optimizer, batch), nnx.state((model, optimizer))
 
     return step, state
 

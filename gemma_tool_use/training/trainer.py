@@ -154,21 +154,7 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         return step.func.__wrapped__.lower(self.model, self.optimizer, batch).compile().compiled
 
     def create_train_step_fn(self) -> Callable[..., StepResult]:
-        compute_dtype, loss_options = self._compute_dtype, self._loss_options
-
-        def train_step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Batch) -> StepResult:
-            graphdef, trained, frozen = nnx.split(model, trainable_type(model), ...)
-
-            def loss_fn(trained: nnx.State, micro: Batch) -> jax.Array:
-                merged = nnx.merge(graphdef, cast_lora(trained, compute_dtype), frozen)
-                return _loss_sum(merged, micro, loss_options) / batch["normalizer"]
-
-            loss, gradients = _accumulate(jax.value_and_grad(loss_fn), trained, batch)
-            optimizer.update(model, gradients, loss=loss, stage=batch.get("stage", 0))
-            report = StepReport(guard_report(optimizer.opt_state), _learning_rate(optimizer))
-            return loss, report, gradient_norm(optimizer.opt_state)
-
-        return train_step
+        return train_step(self._compute_dtype, self._loss_options)
 
     def create_eval_step_fn(self) -> Callable[..., Any]:
         compute_dtype = self._compute_dtype
@@ -180,6 +166,24 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
             return jnp.sum(losses) / batch["normalizer"], None
 
         return eval_step
+
+
+def train_step(compute_dtype: Any, loss_options: LossOptions = PLAIN) -> Callable[..., StepResult]:
+    """The step as a function of (model, guarded optimizer, batch), which updates both; arguments as `ToolCallTrainer`."""
+
+    def step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Batch) -> StepResult:
+        graphdef, trained, frozen = nnx.split(model, trainable_type(model), ...)
+
+        def loss_fn(trained: nnx.State, micro: Batch) -> jax.Array:
+            merged = nnx.merge(graphdef, cast_lora(trained, compute_dtype), frozen)
+            return _loss_sum(merged, micro, loss_options) / batch["normalizer"]
+
+        loss, gradients = _accumulate(jax.value_and_grad(loss_fn), trained, batch)
+        optimizer.update(model, gradients, loss=loss, stage=batch.get("stage", 0))
+        report = StepReport(guard_report(optimizer.opt_state), _learning_rate(optimizer))
+        return loss, report, gradient_norm(optimizer.opt_state)
+
+    return step
 
 
 def _learning_rate(optimizer: Any) -> jax.Array:

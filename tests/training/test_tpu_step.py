@@ -6,10 +6,22 @@ Needs libtpu (`uv sync --extra tpu`), no TPU and no weights. Whole models take m
 import dataclasses
 import importlib.util
 
+import jax
+import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from gemma_tool_use.models.gemma3 import GEMMA3_270M
-from gemma_tool_use.training.ahead_of_time import StepCost, _block_pairs, _unseen, compile_ahead
+from gemma_tool_use.models.lora_spec import LoraSpec
+from gemma_tool_use.models.sharding import AXES
+from gemma_tool_use.training.ahead_of_time import (
+    StepCost,
+    _abstract_batch,
+    _abstract_step,
+    _block_pairs,
+    _unseen,
+    compile_ahead,
+)
 
 _libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: uv sync --extra tpu"
@@ -36,6 +48,15 @@ def test_two_layers_compile_with_every_kernel_for_other_chips(topology: str) -> 
     assert cost.temporary_bytes <= 0.5e9
     # Without kernels: 12.7 GB.
     assert cost.bytes_accessed <= 7e9
+
+
+def test_the_step_that_is_compiled_ahead_updates_model_and_optimizer() -> None:
+    spec = dataclasses.replace(_TWO_LAYERS, embed_dim=32, hidden_dim=64, vocab_size=256)
+    step, state = _abstract_step(spec, LoraSpec(rank=2), "none")
+    mesh = Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), AXES)
+    (loss, _, norm), after = jax.eval_shape(step, state, _abstract_batch(mesh, 2, 128))
+    assert loss.shape == norm.shape == ()
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
 
 
 def test_the_least_time_is_that_of_the_arithmetic_or_of_the_traffic() -> None:
