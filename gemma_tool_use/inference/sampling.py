@@ -63,8 +63,17 @@ def choose(logits: jax.Array, keys: jax.Array, config: SamplingConfig) -> jax.Ar
       config: temperature, top_k and top_p.
     """
     if config.temperature == 0:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return _likeliest(logits)
     return jax.vmap(_draw)(keys, restrict(logits / config.temperature, config)).astype(jnp.int32)
+
+
+def _likeliest(logits: jax.Array) -> jax.Array:
+    """As `argmax`, by the largest of each block: XLA's CPU backend is four times slower with the index of each number."""
+    size = math.gcd(logits.shape[-1], 512)
+    blocks = logits.reshape(logits.shape[0], -1, size)
+    block = jnp.argmax(jnp.max(blocks, axis=-1), axis=-1)
+    within = jnp.argmax(jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0], axis=-1)
+    return (block * size + within).astype(jnp.int32)
 
 
 def restrict(logits: jax.Array, config: SamplingConfig) -> jax.Array:
