@@ -31,7 +31,7 @@ from gemma_tool_use.formats.turn_tags import in_turns_of
 from gemma_tool_use.models.load import Identity, identity, read_spec
 from gemma_tool_use.models.precision import compute_dtype
 from gemma_tool_use.models.resolve import LocalCheckpoint
-from gemma_tool_use.models.sharding import ROW_AXES, on_mesh
+from gemma_tool_use.models.sharding import ROW_AXES, on_mesh, target_platform
 from gemma_tool_use.training.accuracy import CHOSEN_BY, AccuracyWatch
 from gemma_tool_use.training.checkpoints import Checkpoints, require_space
 from gemma_tool_use.training.config import TrainConfig
@@ -222,6 +222,8 @@ def make_trainer(
         peft_trainer.TrainingConfig(
             eval_every_n_steps=config.eval_every,
             max_steps=steps,
+            # A CPU reserves the temporary arrays of a step when it is started, not when it runs.
+            max_inflight_computations=1 if target_platform() == "cpu" else 2,
             # Rows are the second axis, behind the micro-batches.
             data_sharding_axis=(None, ROW_AXES),  # pyright: ignore[reportArgumentType]
             pbar_description="training",

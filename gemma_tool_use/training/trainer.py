@@ -123,8 +123,13 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
             self._flush()
 
     def _run_eval(self, eval_ds: Iterable[Any], eval_step_fn: Callable[..., Any]) -> None:
+        def one_at_a_time(batch: Any) -> Any:
+            # Tunix starts all batches at once, and a CPU reserves the temporary arrays of each when it is started.
+            return jax.block_until_ready(eval_step_fn(batch))
+
         if self.evaluate_first:
-            super()._run_eval(eval_ds, eval_step_fn)
+            self._throttler.wait_for_all()  # the arrays of the step leave room for those of evaluation
+            super()._run_eval(eval_ds, one_at_a_time)
             give_back()
         self.evaluate_first = True
 
