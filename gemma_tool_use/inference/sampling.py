@@ -68,7 +68,7 @@ def choose(logits: jax.Array, keys: jax.Array, config: SamplingConfig) -> jax.Ar
 
 
 def _likeliest(logits: jax.Array) -> jax.Array:
-    """As `argmax`, by the largest of each block: XLA's CPU backend is four times slower with the index of each number."""
+    """As `argmax`, by the largest of each block: keeping the index of each number costs XLA four times as much on a CPU."""
     size = math.gcd(logits.shape[-1], 512)
     blocks = logits.reshape(logits.shape[0], -1, size)
     block = jnp.argmax(jnp.max(blocks, axis=-1), axis=-1)

@@ -2,7 +2,8 @@
 
 weights = programs.weights(lora, base)                       # once for many replies
 cache = programs.prefill(weights, packed, cache, places)
-cache, written = programs.decode(weights, cache, rows, stop_ids, limit, enough, config)
+cache, written = programs.decode(weights, cache, rows, stop_ids, limit, enough, config, slots)
+cache = programs.select(cache, rows)                         # some rows of it
 """
 
 import functools
@@ -14,7 +15,17 @@ from flax import nnx
 
 from gemma_tool_use.inference.sampling import SamplingConfig, choose
 from gemma_tool_use.models.adapter import fold_lora
-from gemma_tool_use.models.cached import Cache, Packed, Places, decode, empty_cache, prefill
+from gemma_tool_use.models.cached import (
+    Cache,
+    Packed,
+    Places,
+    decode,
+    empty_cache,
+    empty_fresh,
+    keep,
+    prefill,
+    shortened,
+)
 from gemma_tool_use.models.decoder import logits_of
 from gemma_tool_use.models.lora import without_lora
 from gemma_tool_use.models.quantize import dense_tree
@@ -59,7 +70,8 @@ class Programs:
         self.weights = jax.jit(functools.partial(_weights, graphdef, adapter, dtype))
         self.empty = jax.jit(functools.partial(_empty, model), static_argnums=(1, 2))
         self.prefill = jax.jit(functools.partial(_prefill, model), donate_argnums=(2,))
-        self.decode = jax.jit(functools.partial(_decode, model), static_argnums=(6,), donate_argnums=(1,))
+        self.decode = jax.jit(functools.partial(_decode, model), static_argnums=(6, 7), donate_argnums=(1,))
+        self.select = jax.jit(lambda cache, rows: jax.tree.map(lambda x: x[rows], cache))
 
 
 def _weights(graphdef: Any, adapter: Adapter, dtype: Any, lora: nnx.State, base: nnx.State) -> Weights:
@@ -97,29 +109,35 @@ def _decode(
     limit: jax.Array,
     enough: jax.Array,
     config: SamplingConfig,
+    slots: int,
 ) -> tuple[Cache, jax.Array]:
     """Up to `STEPS` tokens of every live row; fewer once `enough` rows have ended, or all.
+
+    Args:
+      slots: of the cache, which are looked at; no live row has reached a position beyond them.
 
     Returns:
       The cache, and int32 [rows, STEPS]: the tokens, a stop token included, then `NOTHING`.
     """
     module = model(weights)
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed[0]), seed[1]))(rows.seed)
+    held = shortened(cache, slots)
 
     def unfinished(carry: Any) -> jax.Array:
-        step, now, _, _ = carry
-        ended = jnp.sum(rows.live) - jnp.sum(now.live)
-        return (step < STEPS) & jnp.any(now.live) & (ended < enough)
+        step, _, live, _, _ = carry
+        ended = jnp.sum(rows.live) - jnp.sum(live)
+        return (step < STEPS) & jnp.any(live) & (ended < enough)
 
     def body(carry: Any) -> Any:
-        step, now, cache, written = carry
-        hidden, cache = decode(module, now.token, now.position, cache)
-        token = choose(logits_of(module, hidden), jax.vmap(jax.random.fold_in)(keys, now.made), config)
-        made = now.made + 1
-        going = now.live & (made < limit) & ~jnp.any(token[:, None] == stop_ids, axis=-1)
-        written = written.at[:, step].set(jnp.where(now.live, token, NOTHING))
-        return step + 1, Rows(token, now.position + going, made, going, now.seed), cache, written
+        step, token, live, fresh, written = carry
+        hidden, fresh = decode(module, token, rows.position, step, held, fresh)
+        made = rows.made + step
+        token = choose(logits_of(module, hidden), jax.vmap(jax.random.fold_in)(keys, made), config)
+        written = written.at[:, step].set(jnp.where(live, token, NOTHING))
+        live &= (made + 1 < limit) & ~jnp.any(token[:, None] == stop_ids, axis=-1)
+        return step + 1, token, live, fresh, written
 
     written = jnp.full((rows.token.shape[0], STEPS), NOTHING, jnp.int32)
-    _, _, cache, written = jax.lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), rows, cache, written))
-    return cache, written
+    start = jnp.zeros((), jnp.int32), rows.token, rows.live, empty_fresh(cache, STEPS), written
+    count, _, _, fresh, written = jax.lax.while_loop(unfinished, body, start)
+    return keep(cache, fresh, rows.position, count), written

@@ -2,20 +2,25 @@
 
     cache = empty_cache(model, rows=8, length=512)
     cache = prefill(model, packed, cache, places)                # prompts, packed like rows of training
-    hidden, cache = decode(model, tokens, positions, cache)      # [8, width]: one more token of every row
+    fresh = empty_fresh(cache, 16)
+    hidden, fresh = decode(model, tokens, start, 0, cache, fresh)        # [8, width]: one more token of every row
+    hidden, fresh = decode(model, more_tokens, start, 1, cache, fresh)
+    cache = keep(cache, fresh, start, 2)
 
 The token at position p of a row lies in slot `p % slots`. A local layer has no more slots than its window, so a new
 token takes the place of the one that has just left the window; a global layer has one for every position. Rows are
-independent: each is at its own position.
+independent: each is at its own position. Writing a token of each row to its own slot takes as long as reading a good
+part of the cache, so the tokens of some steps are first kept side by side, at the same place in every row.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gemma_tool_use.models.decoder import packed_attention, run_layers
-from gemma_tool_use.models.sharding import target_platform
 from gemma_tool_use.models.spec import ModelSpec
 
 Cache: TypeAlias = dict[str, list[jax.Array]]
@@ -98,50 +103,89 @@ def _held(last: jax.Array, slots: int) -> jax.Array:
     return last[:, None] - (last[:, None] - jnp.arange(slots)) % slots
 
 
-def decode(model: Any, tokens: jax.Array, positions: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
-    """Final hidden states [rows, width] of the next token of every row, and the cache with it.
+def empty_fresh(cache: Cache, tokens: int) -> Cache:
+    """Room for the keys and values of so many tokens of each row."""
+    return jax.tree.map(lambda x: jnp.zeros((x.shape[0], tokens, *x.shape[2:]), x.dtype), cache)
+
+
+def shortened(cache: Cache, slots: int) -> Cache:
+    """The first slots, for `decode` to read; for rows that have reached no position from `slots` on."""
+    return jax.tree.map(lambda x: x[:, :slots], cache)
+
+
+def decode(
+    model: Any, tokens: jax.Array, start: jax.Array, count: jax.Array | int, cache: Cache, fresh: Cache
+) -> tuple[jax.Array, Cache]:
+    """Final hidden states [rows, width] of the next token of every row, and `fresh` with its keys and values.
 
     Args:
       model: a Tunix module with its `spec`, with or without LoRA.
-      tokens: int32 [rows].
-      positions: int32 [rows], of these tokens; all earlier ones of the row are in the cache.
-      cache: of `prefill`, or of the call before.
+      tokens: int32 [rows], of positions `start + count`.
+      start: int32 [rows], the first position that is not in the cache.
+      count: tokens of each row in `fresh`, which has room for one more.
+      cache: of `prefill`, `keep` or `shortened`; it is read only.
+      fresh: of `empty_fresh`, or of the call before.
     """
+    spec: ModelSpec = model.spec
     updated: Cache = {"k": [], "v": []}
+    positions = start + count
 
     def attend(layer: int, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-        slots = cache["k"][layer].shape[1]
         for name, new in (("k", k), ("v", v)):
-            updated[name].append(_write(cache[name][layer], new, positions % slots))
-        visible = _held(positions, slots) >= 0
-        return _attention(q, updated["k"][layer], updated["v"][layer], visible, model.spec.attention_softcap)
+            room = fresh[name][layer]
+            updated[name].append(jax.lax.dynamic_update_slice_in_dim(room, new.astype(room.dtype), count, axis=1))
+        held = _held(start - 1, cache["k"][layer].shape[1])
+        index = jnp.arange(updated["k"][layer].shape[1])
+        visible = [held >= 0, jnp.broadcast_to(index <= count, (len(tokens), len(index)))]
+        if spec.sliding_window is not None and spec.is_local(layer):
+            visible[0] &= held > positions[:, None] - spec.sliding_window
+            visible[1] &= index > count - spec.sliding_window
+        parts = [
+            (each["k"][layer], each["v"][layer], seen) for each, seen in zip((cache, updated), visible, strict=True)
+        ]
+        return _attention(q, parts, spec.attention_softcap)
 
     return run_layers(model, tokens[:, None], positions[:, None], attend)[:, 0], updated
 
 
-def _write(cache: jax.Array, new: jax.Array, slot: jax.Array) -> jax.Array:
-    """`cache` [rows, slots, ...] with `new` [rows, 1, ...] in the slot [rows] of each row."""
-    new = new.astype(cache.dtype)
-    if target_platform() == "cpu" and cache.dtype == jnp.bfloat16:
-        # As in `_fill`: 5 ms for a scatter, 0.7 ms for choosing between old and new. In float32 it is the other way.
-        return jnp.where((jnp.arange(cache.shape[1]) == slot[:, None])[:, :, None, None], new, cache)
-    return cache.at[jnp.arange(cache.shape[0]), slot].set(new[:, 0])
+def keep(cache: Cache, fresh: Cache, start: jax.Array, count: jax.Array | int) -> Cache:
+    """The cache with `count` tokens of each row of `fresh`, which begin at position `start` [rows]."""
+
+    def written(cache: jax.Array, fresh: jax.Array) -> jax.Array:
+        index = _held(start + count - 1, cache.shape[1]) - start[:, None]
+        index, cells = (x.reshape(*x.shape, *[1] * (cache.ndim - 2)) for x in (index, index >= 0))
+        return jnp.where(cells, jnp.take_along_axis(fresh, jnp.maximum(index, 0), axis=1), cache)
+
+    return jax.tree.map(written, cache, fresh)
 
 
-def _attention(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array, softcap: float | None) -> jax.Array:
-    """One query of each row, [rows, 1, heads, head size], against keys [rows, slots, ...]; `visible`: [rows, slots].
+def _attention(
+    q: jax.Array, parts: Sequence[tuple[jax.Array, jax.Array, jax.Array]], softcap: float | None
+) -> jax.Array:
+    """One query of each row, [rows, 1, heads, head size], against the keys of all parts together.
 
     Scores lie as [slots, heads]: keys times queries. XLA's CPU backend takes 0.7 ms for that with 64 rows of 512 slots
     in bfloat16, and 4 ms for queries times keys. Both products ask for float32 sums: it would write a float32 copy of
     the cache for bfloat16 ones.
+
+    Args:
+      parts: keys and values [rows, slots, key/value heads, head size], and bool [rows, slots]: what the query sees.
     """
     rows, _, heads, size = q.shape
-    groups = k.shape[2]
+    groups = parts[0][0].shape[2]
     grouped = q.reshape(rows, groups, heads // groups, size)
-    scores = jnp.einsum("bgnh,bsgh->bgsn", grouped, k, preferred_element_type=jnp.float32)
-    if softcap is not None:
-        scores = softcap * jnp.tanh(scores / softcap)
-    scores = jnp.where(visible[:, None, :, None], scores, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(scores, axis=-2).astype(v.dtype)
-    out = jnp.einsum("bgsn,bsgh->bgnh", weights, v, preferred_element_type=jnp.float32)
-    return out.astype(q.dtype).reshape(q.shape)
+
+    def score(k: jax.Array, visible: jax.Array) -> jax.Array:
+        scores = jnp.einsum("bgnh,bsgh->bgsn", grouped, k, preferred_element_type=jnp.float32)
+        if softcap is not None:
+            scores = softcap * jnp.tanh(scores / softcap)
+        return jnp.where(visible[:, None, :, None], scores, jnp.finfo(jnp.float32).min)
+
+    scores = jnp.concatenate([score(k, visible) for k, _, visible in parts], axis=2)
+    weights = jax.nn.softmax(scores, axis=2).astype(parts[0][1].dtype)
+    ends = np.cumsum([k.shape[1] for k, _, _ in parts])[:-1]
+    out = sum(
+        jnp.einsum("bgsn,bsgh->bgnh", share, v, preferred_element_type=jnp.float32)
+        for share, (_, v, _) in zip(jnp.split(weights, ends, axis=2), parts, strict=True)
+    )
+    return jnp.asarray(out, q.dtype).reshape(q.shape)

@@ -3,7 +3,6 @@
 compute_dtype("auto")      # bfloat16 where matrices are multiplied faster in it, else float32
 """
 
-import functools
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -23,14 +22,13 @@ def compute_dtype(choice: ComputeDtype) -> Any:
     """
     if choice != "auto":
         return jnp.dtype(choice)
-    narrow = jax.default_backend() != "cpu" or has_bfloat16_unit(_CPU_FLAGS)
+    narrow = jax.default_backend() != "cpu" or has_bfloat16_unit()
     return jnp.dtype(jnp.bfloat16 if narrow else jnp.float32)
 
 
-@functools.cache
-def has_bfloat16_unit(flags: Path) -> bool:
-    """Whether Linux tells of AMX in `flags`; other systems have no such file, and their processors no AMX."""
+def has_bfloat16_unit() -> bool:
+    """Whether Linux tells of AMX; other systems have no such file, and their processors no AMX."""
     try:
-        return "amx_bf16" in flags.read_text().split()
+        return "amx_bf16" in _CPU_FLAGS.read_text().split()
     except OSError:
         return False

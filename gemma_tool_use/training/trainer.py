@@ -174,7 +174,7 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
 
 
 def train_step(compute_dtype: Any, loss_options: LossOptions = PLAIN) -> Callable[..., StepResult]:
-    """The step as a function of (model, guarded optimizer, batch), which updates both; arguments as `ToolCallTrainer`."""
+    """A function of (model, guarded optimizer, batch) that updates both; arguments as those of `ToolCallTrainer`."""
 
     def step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Batch) -> StepResult:
         graphdef, trained, frozen = nnx.split(model, trainable_type(model), ...)

@@ -13,7 +13,7 @@ from flax import nnx
 from tiny_families import tiny_family_base
 from tiny_model import random_lora
 
-from gemma_tool_use.models.cached import Packed, Places, decode, empty_cache, prefill
+from gemma_tool_use.models.cached import Packed, Places, decode, empty_cache, empty_fresh, keep, prefill, shortened
 from gemma_tool_use.models.decoder import hidden_states, logits_of
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.lora_spec import LoraSpec
@@ -101,7 +101,7 @@ def test_a_packed_row_gives_each_segment_the_states_it_has_alone():
 
 def test_a_cache_gives_rows_the_states_they_have_at_once():
     model = adapted("mistral")
-    lengths, steps = [LENGTH - 3, LENGTH - 10], 3
+    lengths, steps, room = [LENGTH - 6, LENGTH - 13], 6, 4
     tokens = random_tokens(2, LENGTH)
     prompts = [tokens[row, :length] for row, length in enumerate(lengths)]
     packed = Packed(
@@ -112,10 +112,12 @@ def test_a_cache_gives_rows_the_states_they_have_at_once():
     # The second row of the cache takes the first prompt, the third the other; the last place is not used.
     places = Places(jnp.array([0, lengths[0], 0]), jnp.array([*lengths, 0]), jnp.array([1, 2, 3]))
     cache = nnx.jit(prefill)(model, packed, empty_cache(model, rows=3, length=LENGTH + 5), places)
-    found, positions = [], jnp.array([0, *lengths])
+    found, start, fresh = [], jnp.array([0, *lengths]), empty_fresh(cache, room)
     for step in range(steps):
         new = jnp.array([0, *(tokens[row, length + step] for row, length in enumerate(lengths))])
-        hidden, cache = nnx.jit(decode)(model, new, positions + step, cache)
+        if step == room:
+            cache, fresh, start = keep(cache, fresh, start, room), empty_fresh(cache, room), start + room
+        hidden, fresh = nnx.jit(decode)(model, new, start, step % room, shortened(cache, LENGTH), fresh)
         found.append(hidden[1:])
     positions = jnp.broadcast_to(jnp.arange(LENGTH), tokens.shape)
     expected = nnx.jit(hidden_states)(model, tokens, positions, jnp.ones_like(tokens))

@@ -21,7 +21,7 @@ def test_auto_on_a_cpu_is_bfloat16_where_it_has_a_matrix_unit_for_it(tmp_path, m
     monkeypatch.setattr(precision, "_CPU_FLAGS", file)
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     assert compute_dtype("auto") == expected
-    assert has_bfloat16_unit(file) == (expected == jnp.bfloat16)
+    assert has_bfloat16_unit() == (expected == jnp.bfloat16)
 
 
 def test_a_dtype_that_was_chosen_is_taken_and_auto_on_an_accelerator_is_bfloat16(tmp_path, monkeypatch):
