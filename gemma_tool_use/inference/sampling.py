@@ -68,7 +68,7 @@ def choose(logits: jax.Array, keys: jax.Array, config: SamplingConfig) -> jax.Ar
 
 
 def _likeliest(logits: jax.Array) -> jax.Array:
-    """As `argmax`, by the largest of each block: keeping the index of each number costs XLA four times as much on a CPU."""
+    """As `argmax`, by the largest of each block: on a CPU, XLA needs four times as long to keep each number's index."""
     size = math.gcd(logits.shape[-1], 512)
     blocks = logits.reshape(logits.shape[0], -1, size)
     block = jnp.argmax(jnp.max(blocks, axis=-1), axis=-1)

@@ -31,7 +31,7 @@ from gemma_tool_use.models.spec import ModelSpec
 from gemma_tool_use.models.tpu.splash import attention_block
 from gemma_tool_use.training.loss import ACCELERATOR_CHUNK
 from gemma_tool_use.training.optimizer import make_optimizer, make_schedule
-from gemma_tool_use.training.trainer import train_step
+from gemma_tool_use.training.trainer import make_train_step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,7 @@ def _abstract_step(spec: ModelSpec, lora: LoraSpec, remat: Remat) -> tuple[Any, 
     model = nnx.eval_shape(build)
     guarded = nnx.eval_shape(lambda model: nnx.Optimizer(model, optimizer, wrt=nnx.LoRAParam), model)
     graphdef, state = nnx.split((model, guarded))
-    run = train_step(jnp.bfloat16)
+    run = make_train_step(jnp.bfloat16)
 
     def step(state: Any, batch: Any) -> tuple[Any, Any]:
         model, optimizer = nnx.merge(graphdef, state)

@@ -11,6 +11,7 @@ import numpy as np
 from tunix.sft import hooks
 
 from gemma_tool_use.errors import TrainingError
+from gemma_tool_use.heap import give_back
 from gemma_tool_use.training.accuracy import CHOSEN_BY, AccuracyWatch
 from gemma_tool_use.training.distributed import is_writer
 from gemma_tool_use.training.feed import BatchFeed
@@ -51,6 +52,7 @@ class ProgressHooks(hooks.TrainingHooks):
         self.skipped = 0
         self.eval_loss: float | None = None
         self._evaluated_at = -1
+        self._started = 0
 
     def evaluated_before(self, step: int, eval_loss: float) -> None:
         """Tells of an evaluation that the log has already."""
@@ -75,6 +77,9 @@ class ProgressHooks(hooks.TrainingHooks):
 
     def on_train_step_start(self, train_ctx: Any) -> None:
         self._look(train_ctx)
+        self._started += 1
+        if self._started == 2:
+            give_back()  # what was compiled and read while the first step had its arrays lies between them
         if self.trace is not None:
             self.trace.before_step(train_ctx)
 
@@ -114,6 +119,7 @@ class ProgressHooks(hooks.TrainingHooks):
             return
         start = time.monotonic()
         values = self.accuracy.look(step)
+        give_back()
         for name, value in values.items():
             trainer.metrics_logger.log(trainer.metrics_prefix, name, value, "eval", step)
         took = time.monotonic() - start

@@ -15,6 +15,7 @@ counts it over all micro-batches of the step, so every trained token weighs the 
 micro-batches. (Tunix's own accumulation averages the means of micro-batches.)
 """
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -125,10 +126,17 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
     def _run_eval(self, eval_ds: Iterable[Any], eval_step_fn: Callable[..., Any]) -> None:
         def one_at_a_time(batch: Any) -> Any:
             # Tunix starts all batches at once, and a CPU reserves the temporary arrays of each when it is started.
-            return jax.block_until_ready(eval_step_fn(batch))
+            # Those of the train step are free by the time that the first batch is done.
+            nonlocal batches
+            result = jax.block_until_ready(eval_step_fn(batch))
+            batches += 1
+            if batches == 1:
+                give_back()
+            return result
 
+        batches = 0
         if self.evaluate_first:
-            self._throttler.wait_for_all()  # the arrays of the step leave room for those of evaluation
+            self._throttler.wait_for_all()
             super()._run_eval(eval_ds, one_at_a_time)
             give_back()
         self.evaluate_first = True
@@ -158,8 +166,19 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         step: Any = self.jit_train_and_eval_step(cache_nnx_graph=True)[0]
         return step.func.__wrapped__.lower(self.model, self.optimizer, batch).compile().compiled
 
+    def jit_train_and_eval_step(self, skip_jit: bool = False, cache_nnx_graph: bool = False) -> Any:
+        """As Tunix's, which donates the optimizer alone: where all weights are trained, they would be there twice."""
+        known = self._jitted_train_step_fn is not None
+        steps = super().jit_train_and_eval_step(skip_jit, cache_nnx_graph)
+        if known or skip_jit or self._lora_enabled:
+            return steps
+        step: Any = nnx.jit(self.create_train_step_fn(), donate_argnames=("model", "optimizer"))
+        step = nnx.cached_partial(step, self.model, self.optimizer) if cache_nnx_graph else step
+        self._jitted_train_step_fn = functools.partial(step)
+        return self._jitted_train_step_fn, steps[1]
+
     def create_train_step_fn(self) -> Callable[..., StepResult]:
-        return train_step(self._compute_dtype, self._loss_options)
+        return make_train_step(self._compute_dtype, self._loss_options)
 
     def create_eval_step_fn(self) -> Callable[..., Any]:
         compute_dtype = self._compute_dtype
@@ -173,10 +192,10 @@ class ToolCallTrainer(peft_trainer.PeftTrainer):
         return eval_step
 
 
-def train_step(compute_dtype: Any, loss_options: LossOptions = PLAIN) -> Callable[..., StepResult]:
+def make_train_step(compute_dtype: Any, loss_options: LossOptions = PLAIN) -> Callable[..., StepResult]:
     """A function of (model, guarded optimizer, batch) that updates both; arguments as those of `ToolCallTrainer`."""
 
-    def step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Batch) -> StepResult:
+    def train_step(model: nnx.Module, optimizer: nnx.Optimizer, batch: Batch) -> StepResult:
         graphdef, trained, frozen = nnx.split(model, trainable_type(model), ...)
 
         def loss_fn(trained: nnx.State, micro: Batch) -> jax.Array:
@@ -188,7 +207,7 @@ def train_step(compute_dtype: Any, loss_options: LossOptions = PLAIN) -> Callabl
         report = StepReport(guard_report(optimizer.opt_state), _learning_rate(optimizer))
         return loss, report, gradient_norm(optimizer.opt_state)
 
-    return step
+    return train_step
 
 
 def _learning_rate(optimizer: Any) -> jax.Array:
