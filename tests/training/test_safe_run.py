@@ -167,6 +167,25 @@ def test_a_machine_taken_away_or_ctrl_c_costs_no_step(home, undisturbed, monkeyp
     assert_same_run(undisturbed, folder)
 
 
+def test_full_fine_tuning_taken_away_ends_in_the_same_weights(home, monkeypatch):
+    """Its weights are donated to the step, and saved while the next one runs."""
+
+    def full(folder):
+        return " ".join(flags(home, folder, "--method", "full")).replace(" --rank 2 ", " ").split()
+
+    folders = home / "full", home / "full-taken-away"
+    assert run(command.main, full(folders[0])) == EXIT_OK
+    after_step(monkeypatch, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert run(command.main, full(folders[1])) == EXIT_OK
+    monkeypatch.undo()
+    assert run(command.main, [*full(folders[1]), "--resume"]) == EXIT_OK
+    assert by_step(folders[0]) == by_step(folders[1])
+    for wanted in (path for path in folders[0].rglob("*.safetensors")):
+        assert wanted.read_bytes() == (folders[1] / wanted.relative_to(folders[0])).read_bytes()
+    newest = [max(int(path.name) for path in (folder / "checkpoints").iterdir()) for folder in folders]
+    assert newest == [STEPS, STEPS]
+
+
 def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(home, undisturbed, monkeypatch):
     evaluated, original = [], fit_module.EvalBatches.__iter__
 
