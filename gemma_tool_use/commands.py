@@ -4,6 +4,7 @@ if __name__ == "__main__":
     sys.exit(run(main))
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +12,10 @@ from collections.abc import Callable, Sequence
 from gemma_tool_use.errors import GemmaToolUseError
 
 EXIT_OK, EXIT_BLOCKED, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 0, 1, 2, 130, 141
+
+# Python looks for garbage after 700 new objects, again and again while JAX is imported and programs are traced: 1 to 2 s
+# of the 20 s until the first training step. With this many the peak of memory is the same, without any it is 0.5 GB more.
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 Main = Callable[[Sequence[str] | None], int]
 
@@ -21,6 +26,7 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
     A `GemmaToolUseError` is printed on stderr and gives 2, Ctrl-C gives 130, and a reader that closed the pipe
     (`gemma-tool-use show ... | head`) gives 141. Anything else is a bug of ours and keeps its traceback.
     """
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     try:
         code = main(argv)
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import jax
 import optax
 
 from gemma_tool_use.training.guard import skip_bad_steps
@@ -31,9 +32,9 @@ def make_schedule(kind: str, *, learning_rate: float, steps: int, warmup_share: 
         "linear": optax.linear_schedule(learning_rate, 0.0, rest),
         "cosine": optax.cosine_decay_schedule(learning_rate, rest),
     }[kind]
-    if not warmup:
-        return after
-    return optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup), after], [warmup])
+    if warmup:
+        after = optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup), after], [warmup])
+    return jax.jit(after)  # an optimizer asks for its first value, which would compile a dozen operations one by one
 
 
 def make_optimizer(
