@@ -13,8 +13,9 @@ from gemma_tool_use.errors import GemmaToolUseError
 
 EXIT_OK, EXIT_BLOCKED, EXIT_MISTAKE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 0, 1, 2, 130, 141
 
-# Python looks for garbage after 700 new objects, again and again while JAX is imported and programs are traced: 1 to 2 s
-# of the 20 s until the first training step. With this many the peak of memory is the same, without any it is 0.5 GB more.
+# Python looks for garbage after 700 new objects, again and again while JAX is imported and programs are traced: 1 to 2
+# of the 20 s until the first training step. With this many the peak of memory is the same; with no collection at all it
+# was 0.5 GB more.
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 Main = Callable[[Sequence[str] | None], int]

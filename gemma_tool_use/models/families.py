@@ -73,8 +73,10 @@ def spec_from_flax_shapes(shapes: Mapping[str, tuple[int, ...]], where: str = "t
     )
 
 
-def build_module(spec: ModelSpec, *, dtype: Any, mesh: "Mesh | None" = None) -> "nnx.Module":
-    """The Tunix module of `spec` with Tunix's own initial values.
+def build_module(
+    spec: ModelSpec, *, dtype: Any, mesh: "Mesh | None" = None, rngs: "nnx.Rngs | None" = None
+) -> "nnx.Module":
+    """The Tunix module of `spec` with Tunix's own initial values, drawn with `rngs`.
 
     With a `mesh` its parameters say how they are laid out over it (`models/sharding.py`).
     """
@@ -86,7 +88,7 @@ def build_module(spec: ModelSpec, *, dtype: Any, mesh: "Mesh | None" = None) -> 
     config = config_of(spec, param_dtype=dtype)
     if mesh is not None:
         config = dataclasses.replace(config, shd_config=rules(config.shd_config, mesh, num_kv_heads=spec.num_kv_heads))
-    module = class_of()(config, rngs=nnx.Rngs(0))
+    module = class_of()(config, rngs=rngs or nnx.Rngs(0))
     module.spec = spec
     return module
 

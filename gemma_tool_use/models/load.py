@@ -171,11 +171,12 @@ def _begin(
     import jax
     from flax import nnx
 
+    from gemma_tool_use.models.lora import OneKey
     from gemma_tool_use.models.quantize import block_axis, quantize
     from gemma_tool_use.models.sharding import place
 
     # Shapes only: a random initialisation of 268 million values costs seconds and a second copy.
-    model = nnx.eval_shape(lambda: build_module(spec, dtype=dtype, mesh=mesh))
+    model = nnx.eval_shape(lambda: build_module(spec, dtype=dtype, mesh=mesh, rngs=OneKey(0)))
     paths = {".".join(map(str, path)): path for path, _ in nnx.to_flat_state(nnx.state(model))}
     if set(paths) != set(our_shapes(spec)):
         where = f"this version of Tunix's {type(model).__name__}"

@@ -22,8 +22,8 @@ from gemma_tool_use.models.quantize import dense_tree
 from gemma_tool_use.models.sharding import place
 
 
-class _OneKey(nnx.Rngs):
-    """The same key for every array, as Qwix's values are thrown away.
+class OneKey(nnx.Rngs):
+    """The same key for every array, where only the shapes of a module are wanted.
 
     Counting draws while a model is traced made JAX walk the whole trace at each of them: attaching took 8.2 s of one
     core for Gemma 3 270M that way, 1.5 s without.
@@ -51,7 +51,7 @@ def attach_lora(model: Any, spec: LoraSpec, *, seed: int, mesh: jax.sharding.Mes
 
     def build(base: nnx.State) -> Any:
         merged: Any = nnx.merge(graphdef, dense_tree(base))  # Qwix would not know the packed weights of its own kind
-        return qwix.apply_lora_to_model(merged, provider, rngs=_OneKey(0), **merged.get_model_input())
+        return qwix.apply_lora_to_model(merged, provider, rngs=OneKey(0), **merged.get_model_input())
 
     # Qwix learns names and shapes by running the model once, and fills the arrays on the way. Run eagerly that compiles
     # every operation of the model on its own (5 s), jitted it compiles 108 random generators (10 s). So Qwix runs
