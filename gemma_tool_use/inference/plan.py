@@ -20,7 +20,7 @@ _PREFILL_TOKENS = 2048
 _TOKENS_PER_PROMPT = 128
 """Shorter prompts leave a part of a chunk empty: every place for a prompt costs a copy of a row of the cache."""
 # A product with fewer rows is no faster, and with one row in bfloat16 fifteen times slower on a CPU.
-LEAST_ROWS = 8
+_LEAST_ROWS = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def plan(lengths: Mapping[int, int], *, new: int, rows: int, multiple: int = 1) 
 def _group(lengths: Mapping[int, int], new: int, rows: int, multiple: int) -> Group:
     """`lengths`: in falling order."""
     longest = max(lengths.values())
-    rows = max(min(rows, _power_of_two(len(lengths))), LEAST_ROWS)
+    rows = max(min(rows, _power_of_two(len(lengths))), _LEAST_ROWS)
     rows = -(-rows // multiple) * multiple
     packed_length = max(bucket(longest), _LEAST)
     bins = _first_fit(lengths, packed_length, most=min(rows, packed_length // _TOKENS_PER_PROMPT))

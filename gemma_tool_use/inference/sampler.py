@@ -22,15 +22,12 @@ import numpy as np
 from flax import nnx
 
 from gemma_tool_use.errors import DataError
-from gemma_tool_use.inference.plan import LEAST_ROWS, Chunk, Group, bucket, plan
+from gemma_tool_use.inference.plan import Chunk, Group, plan
 from gemma_tool_use.inference.sampling import SamplingConfig
 from gemma_tool_use.inference.steps import Adapter, Programs, Rows, Weights
 from gemma_tool_use.models.cached import Packed, Places
-from gemma_tool_use.models.precision import has_bfloat16_unit
 from gemma_tool_use.models.quantize import dense_rows
-from gemma_tool_use.models.sharding import row_shards, target_platform, to_host
-
-_LEAST_SLOTS = 256
+from gemma_tool_use.models.sharding import row_shards, to_host
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -204,10 +201,6 @@ class _Batch:
             temperature=task.config.temperature, top_k=task.config.top_k, top_p=task.config.top_p
         )
         self._stop_ids = np.asarray(task.stop_ids, np.int32)
-        # There a row is computed the same to the last bit with fewer rows beside it and fewer empty slots behind it (a
-        # test holds that). Elsewhere it is not, and a run that is continued must not depend on who else is still there.
-        narrow = self._cache["k"][0].dtype == jnp.bfloat16 and target_platform() == "cpu" and has_bfloat16_unit()
-        self._resizable = narrow and row_shards() == 1
 
     def run(self) -> None:
         wanted = self._task.wanted
@@ -219,8 +212,7 @@ class _Batch:
                 self._decode(missing)
             self._fill(chunk)
         while (self._prompt >= 0).any():
-            self._let_go()
-            self._decode(len(self._prompt))
+            self._decode(self._group.rows)
 
     def _fill(self, chunk: Chunk) -> None:
         """Prefills a chunk, all of it; the prompts that are wanted go to free rows."""
@@ -245,40 +237,23 @@ class _Batch:
 
     def _decode(self, enough: int) -> None:
         """Some tokens of every row, until `enough` rows have ended."""
-        config, rows = self._task.config, self._rows()
+        config = self._task.config
         self._cache, written = self._programs.decode(
             self._weights,
             self._cache,
-            rows,
+            self._rows(),
             self._stop_ids,
             np.int32(config.max_new_tokens),
             np.int32(enough),
             self._sampling,
-            self._slots(np.asarray(rows.position)),
         )
         new = to_host(written)
         for row in np.flatnonzero(self._prompt >= 0):
             self._replies[row] += new[row][new[row] >= 0].tolist()
             self._look_at(int(row))
 
-    def _let_go(self) -> None:
-        """Goes on with a quarter of the rows once no more of them are at work, and none is waiting."""
-        fewer = max(len(self._prompt) // 4, LEAST_ROWS)
-        if not self._resizable or not (self._prompt >= 0).sum() <= fewer < len(self._prompt):
-            return
-        kept = np.argsort(self._prompt < 0, kind="stable")[:fewer]
-        self._cache = self._programs.select(self._cache, kept)
-        self._prompt, self._since = self._prompt[kept], self._since[kept]
-        self._replies = [self._replies[row] for row in kept]
-
-    def _slots(self, positions: np.ndarray) -> int:
-        """How many slots of the cache are looked at."""
-        if not self._resizable:
-            return self._group.length
-        return min(max(bucket(int(positions.max())), _LEAST_SLOTS), self._group.length)
-
     def _rows(self) -> Rows:
-        task, size = self._task, len(self._prompt)
+        task, size = self._task, self._group.rows
         numbers: Any = np.zeros((3, size), np.int32)
         live: Any = self._prompt >= 0
         seeds: Any = np.zeros((size, 2), np.uint32)

@@ -2,8 +2,7 @@
 
 weights = programs.weights(lora, base)                       # once for many replies
 cache = programs.prefill(weights, packed, cache, places)
-cache, written = programs.decode(weights, cache, rows, stop_ids, limit, enough, config, slots)
-cache = programs.select(cache, rows)                         # some rows of it
+cache, written = programs.decode(weights, cache, rows, stop_ids, limit, enough, config)
 """
 
 import functools
@@ -24,7 +23,6 @@ from gemma_tool_use.models.cached import (
     empty_fresh,
     keep,
     prefill,
-    shortened,
 )
 from gemma_tool_use.models.decoder import logits_of
 from gemma_tool_use.models.lora import without_lora
@@ -70,8 +68,7 @@ class Programs:
         self.weights = jax.jit(functools.partial(_weights, graphdef, adapter, dtype))
         self.empty = jax.jit(functools.partial(_empty, model), static_argnums=(1, 2))
         self.prefill = jax.jit(functools.partial(_prefill, model), donate_argnums=(2,))
-        self.decode = jax.jit(functools.partial(_decode, model), static_argnums=(6, 7), donate_argnums=(1,))
-        self.select = jax.jit(lambda cache, rows: jax.tree.map(lambda x: x[rows], cache))
+        self.decode = jax.jit(functools.partial(_decode, model), static_argnums=(6,), donate_argnums=(1,))
 
 
 def _weights(graphdef: Any, adapter: Adapter, dtype: Any, lora: nnx.State, base: nnx.State) -> Weights:
@@ -109,19 +106,14 @@ def _decode(
     limit: jax.Array,
     enough: jax.Array,
     config: SamplingConfig,
-    slots: int,
 ) -> tuple[Cache, jax.Array]:
     """Up to `STEPS` tokens of every live row; fewer once `enough` rows have ended, or all.
-
-    Args:
-      slots: of the cache, which are looked at; no live row has reached a position beyond them.
 
     Returns:
       The cache, and int32 [rows, STEPS]: the tokens, a stop token included, then `NOTHING`.
     """
     module = model(weights)
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed[0]), seed[1]))(rows.seed)
-    held = shortened(cache, slots)
 
     def unfinished(carry: Any) -> jax.Array:
         step, _, live, _, _ = carry
@@ -130,7 +122,7 @@ def _decode(
 
     def body(carry: Any) -> Any:
         step, token, live, fresh, written = carry
-        hidden, fresh = decode(module, token, rows.position, step, held, fresh)
+        hidden, fresh = decode(module, token, rows.position, step, cache, fresh)
         made = rows.made + step
         token = choose(logits_of(module, hidden), jax.vmap(jax.random.fold_in)(keys, made), config)
         written = written.at[:, step].set(jnp.where(live, token, NOTHING))

@@ -13,7 +13,7 @@ from flax import nnx
 from tiny_families import tiny_family_base
 from tiny_model import random_lora
 
-from gemma_tool_use.models.cached import Packed, Places, decode, empty_cache, empty_fresh, keep, prefill, shortened
+from gemma_tool_use.models.cached import Packed, Places, decode, empty_cache, empty_fresh, keep, prefill
 from gemma_tool_use.models.decoder import hidden_states, logits_of
 from gemma_tool_use.models.lora import attach_lora
 from gemma_tool_use.models.lora_spec import LoraSpec
@@ -117,7 +117,7 @@ def test_a_cache_gives_rows_the_states_they_have_at_once():
         new = jnp.array([0, *(tokens[row, length + step] for row, length in enumerate(lengths))])
         if step == room:
             cache, fresh, start = keep(cache, fresh, start, room), empty_fresh(cache, room), start + room
-        hidden, fresh = nnx.jit(decode)(model, new, start, step % room, shortened(cache, LENGTH), fresh)
+        hidden, fresh = nnx.jit(decode)(model, new, start, step % room, cache, fresh)
         found.append(hidden[1:])
     positions = jnp.broadcast_to(jnp.arange(LENGTH), tokens.shape)
     expected = nnx.jit(hidden_states)(model, tokens, positions, jnp.ones_like(tokens))
