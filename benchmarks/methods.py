@@ -38,7 +38,8 @@ def main() -> None:
     arguments = parser.parse_args()
     results = {method: train(method, arguments) for method in arguments.methods}
     report: dict[str, Any] = {
-        "command": " ".join(["uv run python benchmarks/methods.py", *sys.argv[1:]]),
+        # Where the files lie is nobody's business; their names follow below.
+        "command": " ".join(["uv run python benchmarks/methods.py", *map(_without_folder, sys.argv[1:])]),
         "machine": {"processor": platform.machine(), "ram_gb": round(psutil.virtual_memory().total / 1e9, 1)},
         "rows": [file.name for file in arguments.data] if arguments.data else "synthetic",
         "methods": results,
@@ -49,6 +50,10 @@ def main() -> None:
             report[f"eval_loss_of_{method}_over_lora"] = round(ratio, 4)
     Path(__file__).with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
+
+
+def _without_folder(word: str) -> str:
+    return f"rows/{Path(word).name}" if Path(word).is_file() else word
 
 
 def train(method: str, arguments: argparse.Namespace) -> dict[str, Any]:
